@@ -1,0 +1,1 @@
+//! What does a gateway key look like?

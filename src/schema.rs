@@ -1,0 +1,1 @@
+//! Does a message keep the rules?
