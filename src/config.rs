@@ -10,13 +10,17 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod environment;
 mod load;
+mod mask;
 mod mistakes;
+mod shape;
 mod values;
 
-pub use load::{Loaded, json_schema, load};
-pub use mistakes::{Mistake, Mistakes, Path};
-pub use values::{Address, Limit, Period, Rate, Size, Source, Timestamp};
+pub use load::{Loaded, load};
+pub use mistakes::{Mistake, Mistakes, Path, Segment};
+pub use shape::json_schema;
+pub use values::{Address, Limit, Misread, Period, Rate, Size, Source, Timestamp};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]

@@ -1,35 +1,157 @@
 //! How is a value written?
 //!
-//! Durations, sizes, rates, addresses and times of the config file, each with one
-//! textual form, one parser and one JSON Schema.
+//! Durations, sizes, rates, addresses and times of the config file: each has one
+//! textual form, and with it one parser, one `Display` and one JSON Schema.
 
 use std::{
+    fmt,
     net::SocketAddr,
     num::NonZeroU32,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    str::FromStr,
     time::{Duration, SystemTime},
 };
 
-/// A time span: `"250ms"`, `"30s"`, `"5min"`.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
+use serde::{Deserialize, Serialize, de::Error as _};
+use toml::value::{Datetime, Offset};
+
+/// Why a text is not a value of some kind. It never holds the text, which may be a
+/// secret in the wrong place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}: {hint}")]
+pub struct Misread {
+    /// What is wrong, as the predicate of a sentence: `is no duration`.
+    pub problem: &'static str,
+    /// What to write instead.
+    pub hint: &'static str,
+}
+
+/// A kind of text, as the JSON Schema's `format` names it.
+pub(super) struct Form {
+    pub(super) name: &'static str,
+    pub(super) check: fn(&str) -> Result<(), Misread>,
+}
+
+/// Gives a type its textual form: what `FromStr` reads and `Display` writes.
+macro_rules! written_as_text {
+    ($($type:ident: $format:expr, like $example:literal, by $pattern:literal;)+) => {
+        $(
+            impl<'de> Deserialize<'de> for $type {
+                fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+                }
+            }
+
+            impl Serialize for $type {
+                fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.collect_str(self)
+                }
+            }
+
+            impl schemars::JsonSchema for $type {
+                fn schema_name() -> std::borrow::Cow<'static, str> {
+                    stringify!($type).into()
+                }
+
+                fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                    schemars::json_schema!({
+                        "type": "string",
+                        "format": $format,
+                        "pattern": $pattern,
+                        "examples": [$example],
+                    })
+                }
+            }
+        )+
+
+        /// Every kind of text that has a form.
+        pub(super) const FORMS: &[Form] = &[$(Form {
+            name: $format,
+            check: |text| text.parse::<$type>().map(|_| ()),
+        }),+];
+    };
+}
+
+/// The form of a [`Source`].
+pub(super) const SOURCE: &str = "portaria-source";
+/// The form of a [`Timestamp`].
+pub(super) const TIMESTAMP: &str = "portaria-timestamp";
+
+written_as_text! {
+    Period: "portaria-duration", like "30s", by "^[0-9]+ ?(ms|s|min|h|d)$";
+    Size: "portaria-size", like "64 KiB", by "^[0-9]+ ?(B|KiB|MiB|GiB)$";
+    Rate: "portaria-rate", like "20/s", by "^[0-9]+/(s|min|h)$";
+    Source: SOURCE, like "file:/run/secrets/wegly-token", by "^(file:/|env:[A-Za-z_])";
+    Address: "portaria-address", like "127.0.0.1:8080", by "^(unix:/|[0-9]|\\[)";
+    Timestamp: TIMESTAMP, like "2026-11-01T00:00:00Z", by "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
+}
+
+/// A time span: `"250ms"`, `"30s"`, `"5min"`. Never zero, at most a year.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(pub Duration);
 
 impl Period {
+    const UNITS: [(&str, u64); 5] = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("min", 60_000),
+        ("s", 1000),
+        ("ms", 1),
+    ];
+
     /// So many seconds.
     pub const fn seconds(count: u64) -> Self {
         Self(Duration::from_secs(count))
     }
 }
 
-/// A number of bytes: `"64 KiB"`, `"1 MiB"`.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
+impl FromStr for Period {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        const HINT: &str = r#"write "250ms", "30s" or "5min""#;
+        // Timers add a period to now, and some of them panic on an overflow.
+        const YEAR: u64 = 366 * 86_400_000;
+
+        match count_and_unit(text, &Self::UNITS) {
+            Some(0) => Err(Misread {
+                problem: "is no time at all",
+                hint: r#"the shortest duration is "1ms""#,
+            }),
+            Some(millis) if millis <= YEAR => Ok(Self(Duration::from_millis(millis))),
+            Some(_) => Err(Misread {
+                problem: "is longer than a year",
+                hint: HINT,
+            }),
+            None => Err(Misread {
+                problem: "is no duration",
+                hint: HINT,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        let (unit, size) = largest_unit(millis, &Self::UNITS);
+        write!(f, "{}{unit}", millis / size)
+    }
+}
+
+/// A number of bytes: `"512 B"`, `"64 KiB"`, `"1 MiB"`. Never zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub usize);
 
 impl Size {
+    // No `KB`: for some it is 1,000 bytes, for others 1,024.
+    const UNITS: [(&str, u64); 4] = [
+        ("GiB", bytesize::GIB),
+        ("MiB", bytesize::MIB),
+        ("KiB", bytesize::KIB),
+        ("B", 1),
+    ];
+
     /// So many times 1,024 bytes.
     pub const fn kib(count: usize) -> Self {
         Self(count * 1024)
@@ -41,10 +163,33 @@ impl Size {
     }
 }
 
+impl FromStr for Size {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        match count_and_unit(text, &Self::UNITS).map(usize::try_from) {
+            Some(Ok(0)) => Err(Misread {
+                problem: "is no room at all",
+                hint: r#"the smallest size is "1 B""#,
+            }),
+            Some(Ok(bytes)) => Ok(Self(bytes)),
+            Some(Err(_)) | None => Err(Misread {
+                problem: "is no size",
+                hint: r#"write "512 B", "64 KiB" or "1 MiB""#,
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, size) = largest_unit(self.0 as u64, &Self::UNITS);
+        write!(f, "{} {unit}", self.0 as u64 / size)
+    }
+}
+
 /// A number per time: `"20/s"`, `"600/min"`, `"1000/h"`.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     /// How many.
     pub count: NonZeroU32,
@@ -52,53 +197,47 @@ pub struct Rate {
     pub per: Duration,
 }
 
+impl Rate {
+    const TIMES: [(&str, u64); 3] = [("h", 3600), ("min", 60), ("s", 1)];
+}
+
+impl FromStr for Rate {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        let misread = Misread {
+            problem: "is no rate",
+            hint: r#"write "20/s", "600/min" or "1000/h", from 1 up"#,
+        };
+        let (count, time) = text.split_once('/').ok_or(misread)?;
+        let (_, seconds) = Self::TIMES
+            .into_iter()
+            .find(|(unit, _)| *unit == time)
+            .ok_or(misread)?;
+        let count = whole(count).and_then(|count| u32::try_from(count).ok());
+        Ok(Self {
+            count: count.and_then(NonZeroU32::new).ok_or(misread)?,
+            per: Duration::from_secs(seconds),
+        })
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, _) = largest_unit(self.per.as_secs(), &Self::TIMES);
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
 /// A rate, and how many may come at once after a pause.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Limit {
-    /// The sustained rate.
+    /// The sustained rate: `"20/s"`, `"600/min"` or `"1000/h"`.
     pub rate: Rate,
-    /// How many may come at once.
+    /// How many may come at once, after a pause.
     pub burst: NonZeroU32,
 }
-
-/// Where a secret is. Never the secret.
-#[derive(
-    Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
-pub enum Source {
-    /// `"file:/path"`.
-    File(PathBuf),
-    /// `"env:NAME"`.
-    Env(String),
-}
-
-/// Where to listen.
-#[derive(
-    Clone, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, schemars::JsonSchema,
-)]
-pub enum Address {
-    /// `"127.0.0.1:8080"`.
-    Tcp(SocketAddr),
-    /// `"unix:/path"`.
-    Unix(PathBuf),
-}
-
-/// A moment, written as a TOML date-time in UTC: `2026-11-01T00:00:00Z`.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    serde::Deserialize,
-    serde::Serialize,
-    schemars::JsonSchema,
-)]
-pub struct Timestamp(pub SystemTime);
 
 impl Limit {
     pub(super) fn per_second(count: u32, burst: u32) -> Self {
@@ -118,5 +257,344 @@ impl Limit {
             },
             burst: at_least_one(burst),
         }
+    }
+}
+
+/// Where a secret is. Never the secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `"file:/path"`.
+    File(PathBuf),
+    /// `"env:NAME"`.
+    Env(String),
+}
+
+impl FromStr for Source {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        if let Some(path) = text.strip_prefix("file:") {
+            if !is_path(path) {
+                return Err(Misread {
+                    problem: "is no absolute path",
+                    hint: r#"write "file:/path", beginning with a slash"#,
+                });
+            }
+            return Ok(Self::File(path.into()));
+        }
+        if let Some(name) = text.strip_prefix("env:") {
+            let is_name = name
+                .starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !is_name {
+                return Err(Misread {
+                    problem: "is no name of an environment variable",
+                    hint: r#"write "env:NAME", of letters, digits and `_`"#,
+                });
+            }
+            return Ok(Self::Env(name.to_owned()));
+        }
+        Err(Misread {
+            problem: "does not say where it is",
+            hint: r#"write "file:/path" or "env:NAME"; a secret itself has no place in the config"#,
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Env(name) => write!(f, "env:{name}"),
+        }
+    }
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `"127.0.0.1:8080"`.
+    Tcp(SocketAddr),
+    /// `"unix:/path"`.
+    Unix(PathBuf),
+}
+
+impl FromStr for Address {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        // What fits into Linux' `sockaddr_un`, with the NUL at its end.
+        const LONGEST_SOCKET: usize = 107;
+
+        if let Some(path) = text.strip_prefix("unix:") {
+            if !is_path(path) || path.len() > LONGEST_SOCKET {
+                return Err(Misread {
+                    problem: "is no path of a socket",
+                    hint: r#"write "unix:/path", beginning with a slash, of 107 bytes at most"#,
+                });
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        text.parse().map(Self::Tcp).map_err(|_| Misread {
+            problem: "is no address",
+            hint: r#"write "127.0.0.1:8080", "[::1]:8080" or "unix:/path"; a name will not do"#,
+        })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A moment, written as a TOML date-time with its offset: `2026-11-01T00:00:00Z`.
+/// From 1970 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub SystemTime);
+
+impl FromStr for Timestamp {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        let misread = Misread {
+            problem: "is no time",
+            hint: "write 2026-11-01T00:00:00Z",
+        };
+        let written: Datetime = text.parse().map_err(|_| misread)?;
+        let offset = match (written.date, written.time, written.offset) {
+            (Some(_), Some(_), Some(Offset::Z)) => 0,
+            (Some(_), Some(_), Some(Offset::Custom { minutes })) => i64::from(minutes),
+            (Some(_), Some(_), None) => {
+                return Err(Misread {
+                    problem: "does not say in which time zone",
+                    hint: "end it with `Z` for UTC, or with an offset: `-03:00`",
+                });
+            }
+            (_, _, _) => return Err(misread),
+        };
+        let as_if_utc = Datetime {
+            offset: Some(Offset::Z),
+            ..written
+        };
+        let as_if_utc = humantime::parse_rfc3339(&as_if_utc.to_string()).map_err(|_| misread)?;
+        let offset_size = Duration::from_secs(60 * offset.unsigned_abs());
+        let moment = if offset < 0 {
+            as_if_utc.checked_add(offset_size)
+        } else {
+            as_if_utc.checked_sub(offset_size)
+        };
+        let is_sane = |moment: &SystemTime| *moment >= SystemTime::UNIX_EPOCH;
+        moment.filter(is_sane).map(Self).ok_or(misread)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339(self.0).fmt(f)
+    }
+}
+
+/// The amount in `"64 KiB"`, in the smallest of the units.
+fn count_and_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (count, unit) = text.split_at(digits);
+    let unit = unit.strip_prefix(' ').unwrap_or(unit);
+    let (_, size) = units.iter().find(|(name, _)| *name == unit)?;
+    whole(count)?.checked_mul(*size)
+}
+
+/// Digits alone: no sign, no point, no separator.
+fn whole(digits: &str) -> Option<u64> {
+    let only_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| only_digits)
+}
+
+/// The unit that writes the amount without a fraction. Units are sorted, and the
+/// last one always fits.
+fn largest_unit<'a>(amount: u64, units: &[(&'a str, u64)]) -> (&'a str, u64) {
+    let fitting = units.iter().find(|(_, size)| amount.is_multiple_of(*size));
+    fitting.copied().unwrap_or(("", 1))
+}
+
+fn is_path(text: &str) -> bool {
+    Path::new(text).is_absolute() && text.len() > 1 && !text.contains('\0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_written_as_it_is_read() {
+        fn same<T: FromStr<Err = Misread> + fmt::Display>(texts: &[&str]) {
+            for text in texts {
+                assert_eq!(text.parse::<T>().unwrap().to_string(), *text);
+            }
+        }
+        same::<Period>(&["250ms", "30s", "5min", "36h", "2d", "1500ms", "366d"]);
+        same::<Size>(&["512 B", "64 KiB", "1 MiB", "3 GiB", "1025 B"]);
+        same::<Rate>(&["20/s", "600/min", "1000/h", "4294967295/s"]);
+        same::<Source>(&[
+            "file:/run/secrets/wegly-token",
+            "env:WEGLY_TOKEN",
+            "env:_a1",
+        ]);
+        same::<Address>(&["127.0.0.1:0", "[::1]:8080", "unix:/run/portaria.sock"]);
+        same::<Timestamp>(&["2026-11-01T00:00:00Z", "1970-01-01T00:00:00Z"]);
+    }
+
+    #[test]
+    fn a_blank_before_the_unit_does_not_matter() {
+        assert_eq!("30 s".parse::<Period>(), Ok(Period::seconds(30)));
+        assert_eq!("64KiB".parse::<Size>(), Ok(Size::kib(64)));
+    }
+
+    #[test]
+    fn every_other_spelling_is_refused() {
+        fn refused<T: FromStr<Err = Misread>>(texts: &[&str]) {
+            for text in texts {
+                assert!(text.parse::<T>().is_err(), "{text}");
+            }
+        }
+        refused::<Period>(&[
+            "",
+            "30",
+            "s",
+            "0s",
+            "-1s",
+            "+1s",
+            "1.5s",
+            "1  s",
+            "30S",
+            "1h30min",
+            " 1s",
+            "1s ",
+            "367d",
+            "18446744073709551616ms",
+            "18446744073709551615d",
+            "١s",
+        ]);
+        refused::<Size>(&[
+            "",
+            "64",
+            "0 B",
+            "64 KB",
+            "64k",
+            "1.5 MiB",
+            "-1 B",
+            "18014398509481984 KiB",
+            "99999999999 GiB",
+        ]);
+        refused::<Rate>(&[
+            "",
+            "20",
+            "0/s",
+            "20/",
+            "20/m",
+            "20 / s",
+            "+20/s",
+            "4294967296/s",
+            "1/s/s",
+        ]);
+        refused::<Source>(&[
+            "",
+            "file:",
+            "file:/",
+            "file:token",
+            "file:a\0b",
+            "file:/a\0b",
+            "env:",
+            "env:A-B",
+            "env:1A",
+            "env:É",
+            "FILE:/a",
+            "Bearer abc",
+        ]);
+        refused::<Address>(&[
+            "",
+            "8080",
+            ":8080",
+            "localhost:8080",
+            "::1:8080",
+            "127.0.0.1",
+            "127.0.0.1:65536",
+            "unix:",
+            "unix:a",
+        ]);
+        refused::<Address>(&[&format!("unix:/{}", "a".repeat(107))]);
+        refused::<Timestamp>(&[
+            "",
+            "2026-11-01",
+            "00:00:00",
+            "2026-11-01T00:00:00",
+            "2026-02-30T00:00:00Z",
+            "1793491200",
+            "1969-07-20T20:17:40Z",
+            "1970-01-01T00:00:00+00:01",
+        ]);
+    }
+
+    #[test]
+    fn an_offset_is_taken_into_account() {
+        let utc: Timestamp = "2026-11-01T03:00:00Z".parse().unwrap();
+
+        assert_eq!("2026-11-01T00:00:00-03:00".parse(), Ok(utc));
+        assert_eq!("2026-11-01 05:30:00+02:30".parse(), Ok(utc));
+    }
+
+    #[test]
+    fn a_local_time_is_told_to_name_its_zone() {
+        let misread = "2026-11-01T00:00:00".parse::<Timestamp>().unwrap_err();
+
+        assert_eq!(misread.problem, "does not say in which time zone");
+    }
+
+    #[test]
+    fn what_the_patterns_refuse_the_parsers_refuse_too() {
+        let schema = serde_json::to_value(schemars::schema_for!((
+            Period, Size, Rate, Source, Address, Timestamp
+        )))
+        .unwrap();
+        let texts = [
+            "30s",
+            "30 s",
+            "0s",
+            "64 KiB",
+            "64KiB",
+            "20/s",
+            "file:/a",
+            "env:A",
+            "env:_",
+            "file:a",
+            "127.0.0.1:1",
+            "[::1]:1",
+            "unix:/a",
+            "2026-11-01T00:00:00Z",
+            "2026-11-01 00:00:00Z",
+            "2026-11-01t00:00:00z",
+            "",
+            "x",
+            "1/min",
+            "3d",
+        ];
+        let mut accepted = 0;
+        for form in FORMS {
+            let schema = schema["$defs"]
+                .as_object()
+                .unwrap()
+                .values()
+                .find(|schema| schema["format"] == form.name)
+                .unwrap();
+            let pattern = jsonschema::validator_for(schema).unwrap();
+            for text in texts.into_iter().filter(|text| (form.check)(text).is_ok()) {
+                assert!(pattern.is_valid(&text.into()), "{} {text}", form.name);
+                accepted += 1;
+            }
+        }
+        assert_eq!(accepted, 15);
     }
 }
