@@ -1,1 +1,394 @@
 //! Is it strict JSON?
+//!
+//! What two parsers can read in two ways is refused here, so that Wegly cannot
+//! understand another message than the one that was checked: JSON as RFC 8259 has it,
+//! in the narrower form of I-JSON (RFC 7493). That is UTF-8 without a byte order mark,
+//! no member name twice in an object (`"a"` and `"\u0061"` are one name), no lone
+//! surrogate, no number beyond a double, nothing after the value. NUL is refused too,
+//! since much software ends a string there, and so is nesting below [`DEEPEST`].
+//!
+//! A refusal says what is wrong and where, and never repeats what was sent.
+
+use std::cell::Cell;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value, error::Category, map::Entry};
+
+use crate::language::Language;
+
+/// How deep arrays and objects may be nested; the outermost one is 1.
+pub const DEEPEST: usize = 32;
+
+/// Why a text is not strict JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It begins with a byte order mark.
+    ByteOrderMark,
+    /// It is not UTF-8.
+    NotUtf8,
+    /// It ends before the value does. So does an empty text.
+    EndsTooEarly,
+    /// The value is followed by more than white space.
+    TrailingData,
+    /// An object has two members of one name.
+    DuplicateName,
+    /// A `\u` escape names half of a surrogate pair.
+    LoneSurrogate,
+    /// A string or a name contains NUL.
+    Nul,
+    /// A string contains a control character that is not escaped.
+    ControlCharacter,
+    /// A number is too large for a double.
+    NumberOutOfRange,
+    /// It is nested too deeply.
+    TooDeep,
+    /// The grammar of JSON does not allow what stands there.
+    Grammar,
+}
+
+/// What is wrong with a text that is not strict JSON, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// What is wrong.
+    pub reason: Reason,
+    /// The line, from 1.
+    pub line: usize,
+    /// The character in that line at which it was noticed, from 1.
+    pub column: usize,
+}
+
+/// Parses strict JSON.
+pub fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
+    parse_within(bytes, DEEPEST)
+}
+
+/// Parses strict JSON that may be nested as deeply as asked, up to 127.
+pub(crate) fn parse_within(bytes: &[u8], deepest: usize) -> Result<Value, Malformed> {
+    if bytes.starts_with(b"\xEF\xBB\xBF") {
+        return Err(Malformed {
+            reason: Reason::ByteOrderMark,
+            line: 1,
+            column: 1,
+        });
+    }
+    let text = str::from_utf8(bytes).map_err(|error| {
+        // The character after the good ones.
+        let good = &bytes[..error.valid_up_to()];
+        let line = good.rsplit(|&byte| byte == b'\n').next();
+        Malformed {
+            reason: Reason::NotUtf8,
+            line: 1 + good.iter().filter(|&&byte| byte == b'\n').count(),
+            column: 1 + characters(line.unwrap_or_default()),
+        }
+    })?;
+
+    let refusal = Cell::new(None);
+    let strict = Strict {
+        room: deepest,
+        refusal: &refusal,
+    };
+    let mut parser = serde_json::Deserializer::from_str(text);
+    strict
+        .deserialize(&mut parser)
+        .and_then(|value| parser.end().map(|()| value))
+        .map_err(|error| Malformed {
+            reason: refusal.get().unwrap_or_else(|| reason_of(&error)),
+            line: error.line().max(1),
+            column: column_of(text, &error),
+        })
+}
+
+impl Malformed {
+    /// The refusal as a sentence.
+    pub fn detail(&self, language: Language) -> String {
+        let Self { line, column, .. } = self;
+        let reason = self.reason.sentence(language);
+        language.pick(
+            format!("{reason} (line {line}, column {column})"),
+            format!("{reason} (linha {line}, coluna {column})"),
+        )
+    }
+}
+
+impl Reason {
+    #[rustfmt::skip] // a table reads best as a table
+    fn sentence(self, language: Language) -> &'static str {
+        match self {
+            Self::ByteOrderMark => language.pick("the text begins with a byte order mark", "o texto começa com uma marca de ordem de bytes (BOM)"),
+            Self::NotUtf8 => language.pick("the text is not UTF-8", "o texto não está em UTF-8"),
+            Self::EndsTooEarly => language.pick("the text ends too early", "o texto termina antes da hora"),
+            Self::TrailingData => language.pick("something follows the JSON value", "há algo depois do valor JSON"),
+            Self::DuplicateName => language.pick("a member name appears twice", "um nome de membro aparece duas vezes"),
+            Self::LoneSurrogate => language.pick("an escape names half of a surrogate pair", "um escape indica só metade de um par substituto"),
+            Self::Nul => language.pick("a string contains the NUL character", "uma string contém o caractere NUL"),
+            Self::ControlCharacter => language.pick("a string contains a control character that is not escaped", "uma string contém um caractere de controle sem escape"),
+            Self::NumberOutOfRange => language.pick("a number is out of range", "um número está fora do intervalo"),
+            Self::TooDeep => language.pick("it is nested too deeply", "há níveis demais de aninhamento"),
+            Self::Grammar => language.pick("it is not JSON", "não é JSON"),
+        }
+    }
+}
+
+/// Builds a value and refuses what serde_json would let pass.
+#[derive(Clone, Copy)]
+struct Strict<'a> {
+    /// How many levels may still open.
+    room: usize,
+    /// Why we refused, if it was us: an error of serde_json carries text alone.
+    refusal: &'a Cell<Option<Reason>>,
+}
+
+impl Strict<'_> {
+    fn refuse<E: serde::de::Error>(self, reason: Reason) -> E {
+        self.refusal.set(Some(reason));
+        E::custom("refused")
+    }
+
+    fn below<E: serde::de::Error>(self) -> Result<Self, E> {
+        match self.room.checked_sub(1) {
+            Some(room) => Ok(Self { room, ..self }),
+            None => Err(self.refuse(Reason::TooDeep)),
+        }
+    }
+
+    fn string<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
+        if text.contains('\0') {
+            return Err(self.refuse(Reason::Nul));
+        }
+        Ok(text.to_owned())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict<'_> {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| self.refuse(Reason::NumberOutOfRange))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+        self.string(text).map(Value::String)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(below)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
+        let mut object = Map::new();
+        while let Some(name) = members.next_key_seed(Name(self))? {
+            let Entry::Vacant(place) = object.entry(name) else {
+                return Err(self.refuse(Reason::DuplicateName));
+            };
+            place.insert(members.next_value_seed(below)?);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+/// Reads a member name, in which NUL is no more welcome than in a string.
+struct Name<'a>(Strict<'a>);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = String;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("a member name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
+        self.0.string(text)
+    }
+}
+
+/// Why serde_json refused. It tells its reasons apart in words only; the tests below
+/// hold every one of them.
+fn reason_of(error: &serde_json::Error) -> Reason {
+    if error.classify() == Category::Eof {
+        return Reason::EndsTooEarly;
+    }
+    let words = error.to_string();
+    [
+        ("trailing characters", Reason::TrailingData),
+        ("lone leading surrogate", Reason::LoneSurrogate),
+        ("unexpected end of hex escape", Reason::LoneSurrogate),
+        ("control character", Reason::ControlCharacter),
+        ("number out of range", Reason::NumberOutOfRange),
+    ]
+    .into_iter()
+    .find(|(beginning, _)| words.starts_with(beginning))
+    .map_or(Reason::Grammar, |(_, reason)| reason)
+}
+
+/// The column of an error in characters; serde_json counts bytes.
+fn column_of(text: &str, error: &serde_json::Error) -> usize {
+    let line = text.split('\n').nth(error.line().saturating_sub(1));
+    let line = line.unwrap_or_default().as_bytes();
+    characters(&line[..error.column().min(line.len())]).max(1)
+}
+
+/// How many characters begin in a piece of UTF-8.
+fn characters(utf8: &[u8]) -> usize {
+    utf8.iter().filter(|&&byte| byte & 0xC0 != 0x80).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_strict_json_allows_is_read_as_it_is() {
+        for (text, expected) in [
+            ("{}", json!({})),
+            (" \t\r\n[ ] ", json!([])),
+            ("null", json!(null)),
+            ("-0", json!(-0.0)),
+            ("18446744073709551615", json!(u64::MAX)),
+            ("-9223372036854775808", json!(i64::MIN)),
+            ("18446744073709551616", json!(18446744073709551616.0)),
+            ("1e308", json!(1e308)),
+            ("1e-400", json!(0.0)),
+            (r#""\ud83d\ude00""#, json!("😀")),
+            (r#"{"a":{"a":1},"b":[{"a":1},{"a":2}],"A":3}"#, {
+                json!({"a": {"a": 1}, "b": [{"a": 1}, {"a": 2}], "A": 3})
+            }),
+            // Names are compared by code points, not by looks.
+            (r#"{"é":1,"e\u0301":2}"#, json!({"é": 1, "e\u{301}": 2})),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip] // a table reads best as a table
+    fn what_it_forbids_is_refused_with_its_place() {
+        use Reason::*;
+        for (bytes, reason, line, column) in [
+            (&b"\xEF\xBB\xBF{}"[..], ByteOrderMark, 1, 1),
+            (b"\xFF\xFE{\0}\0", NotUtf8, 1, 1),
+            (b"{\n\"\xC3\xA7\xFF\"}", NotUtf8, 2, 3),
+            (b"\"\xC0\xAF\"", NotUtf8, 1, 2),
+            (b"\"\xED\xA0\x80\"", NotUtf8, 1, 2),
+            (b"", EndsTooEarly, 1, 1),
+            (b" \n", EndsTooEarly, 2, 1),
+            (b"[1,2", EndsTooEarly, 1, 4),
+            (b"{\"a\":", EndsTooEarly, 1, 5),
+            (b"\"abc", EndsTooEarly, 1, 4),
+            (b"{} {}", TrailingData, 1, 4),
+            (b"[1] x", TrailingData, 1, 5),
+            (b"{}\0", TrailingData, 1, 3),
+            (br#"{"a":1,"a":2}"#, DuplicateName, 1, 10),
+            (br#"{"\u0061":1,"a":2}"#, DuplicateName, 1, 15),
+            (br#"{"a":1,"\u0061":2}"#, DuplicateName, 1, 15),
+            (br#"{"":1,"":2}"#, DuplicateName, 1, 8),
+            (b"{\n \"x\": {\"a\":1,\n  \"a\":2}}", DuplicateName, 3, 5),
+            ("{\"ç\":1,\"ç\":2}".as_bytes(), DuplicateName, 1, 10),
+            (br#""\ud800""#, LoneSurrogate, 1, 8),
+            (br#""\udc00""#, LoneSurrogate, 1, 7),
+            (br#""\ud800\n""#, LoneSurrogate, 1, 9),
+            (br#""\ud800\ud800""#, LoneSurrogate, 1, 13),
+            (br#"{"\ud800":1}"#, LoneSurrogate, 1, 9),
+            (br#"["\u0000"]"#, Nul, 1, 9),
+            (br#"{"a\u0000b":1}"#, Nul, 1, 11),
+            (b"\"\0\"", ControlCharacter, 1, 2),
+            (b"\"a\tb\"", ControlCharacter, 1, 3),
+            (b"[1e999]", NumberOutOfRange, 1, 6),
+            (b"[-1e999]", NumberOutOfRange, 1, 7),
+            (b"nul", EndsTooEarly, 1, 3),
+            (b"NaN", Grammar, 1, 1),
+            (b"[01]", Grammar, 1, 3),
+            (b"[+1]", Grammar, 1, 2),
+            (b"[1.]", Grammar, 1, 4),
+            (b"[1,]", Grammar, 1, 4),
+            (b"{a:1}", Grammar, 1, 2),
+            (b"{'a':1}", Grammar, 1, 2),
+            (b"{\"a\":1,}", Grammar, 1, 8),
+            (b"{\"a\" 1}", Grammar, 1, 6),
+            (b"[1 2]", Grammar, 1, 4),
+            (br#""\x""#, Grammar, 1, 3),
+            (b"// {}", Grammar, 1, 1),
+        ] {
+            let expected = Malformed { reason, line, column };
+            assert_eq!(parse(bytes), Err(expected), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn thirty_two_levels_pass_and_one_more_does_not() {
+        let nested = |depth: usize| "[".repeat(depth) + "1" + &"]".repeat(depth);
+        let objects = |depth: usize| r#"{"a":"#.repeat(depth) + "1" + &"}".repeat(depth);
+
+        assert!(parse(nested(32).as_bytes()).is_ok());
+        assert!(parse(objects(32).as_bytes()).is_ok());
+        for (text, column) in [
+            (nested(33), 33),
+            (objects(33), 32 * 5 + 1),
+            (nested(10_000), 33),
+            ("[".repeat(1_000_000), 33),
+        ] {
+            let refused = parse(text.as_bytes()).unwrap_err();
+            assert_eq!((refused.reason, refused.line), (Reason::TooDeep, 1));
+            assert_eq!(refused.column, column);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_where_in_both_languages_and_repeats_nothing() {
+        let refused = parse(b"{\"canary\":1,\n\"canary\":2}").unwrap_err();
+
+        assert_eq!(
+            refused.detail(Language::English),
+            "a member name appears twice (line 2, column 8)"
+        );
+        assert_eq!(
+            refused.detail(Language::Portuguese),
+            "um nome de membro aparece duas vezes (linha 2, coluna 8)"
+        );
+    }
+}

@@ -14,3 +14,5 @@ pub mod config;
 
 pub mod gateway_key;
 pub mod mock;
+
+pub mod cli;

@@ -1,0 +1,233 @@
+//! What do people, scripts and CI get from the command line?
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    process::{Command, Output, Stdio},
+};
+
+use clap::CommandFactory as _;
+use portaria::cli::Cli;
+
+/// The codes that a command ends with.
+const DONE: i32 = 0;
+const USAGE: i32 = 64;
+
+#[test]
+fn every_command_has_an_example_that_it_understands() {
+    fn walk(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        let path = path.trim();
+        let help = command.clone().render_long_help().to_string();
+        let (_, example) = help
+            .split_once("Example:\n")
+            .unwrap_or_else(|| panic!("`{path} --help` has no example"));
+        let example = example.trim();
+        assert!(example.starts_with(path), "{path}: {example}");
+        // Without what the shell makes of it.
+        let words = example.split(['<', '>', '|']).next().unwrap();
+        Cli::command()
+            .try_get_matches_from(words.split_whitespace())
+            .unwrap_or_else(|error| panic!("{example}: {error}"));
+        for below in command.get_subcommands() {
+            walk(below, path);
+        }
+    }
+
+    walk(&Cli::command(), "");
+}
+
+#[test]
+fn help_and_version_are_no_mistakes() {
+    for arguments in [
+        &["--help"][..],
+        &["help", "key"],
+        &["mock", "-h"],
+        &["--version"],
+    ] {
+        let ended = portaria(arguments).output().unwrap();
+
+        assert_eq!(ended.status.code(), Some(DONE), "{arguments:?}");
+        assert!(!ended.stdout.is_empty(), "{arguments:?}");
+        assert!(ended.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_bad_command_line_ends_with_64_and_says_why_on_standard_error() {
+    for arguments in [
+        &[][..],
+        &["key"],
+        &["sevre"],
+        &["key", "new", "--nmae", "x"],
+        &["key", "new", "--name", "Not A Name"],
+        &["key", "new", "--name", ""],
+        &["key", "new", "--name", &"a".repeat(65)],
+        &["mock", "--listen", "nowhere"],
+        &["mock", "--latency", "1"],
+        &["mock", "--fail-rate", "1.1"],
+        &["mock", "--fail-rate", "NaN"],
+        &["mock", "--status", "100"],
+        &["completions", "cmd.exe"],
+    ] {
+        let ended = portaria(arguments).output().unwrap();
+
+        assert_eq!(ended.status.code(), Some(USAGE), "{arguments:?}");
+        assert!(ended.stdout.is_empty(), "{arguments:?}");
+        assert!(!ended.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_and_no_color_wins() {
+    let is_coloured = |variables: &[(&str, &str)]| {
+        let ended = portaria(&["key", "hash"])
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        ended.stderr.contains(&b'\x1b')
+    };
+
+    assert!(!is_coloured(&[]));
+    assert!(is_coloured(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!is_coloured(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+}
+
+#[test]
+fn a_reader_who_has_gone_is_no_failure() {
+    let mut child = portaria(&["key", "hash"]).spawn().unwrap();
+
+    drop(child.stdout.take());
+    // Only now is there something to write.
+    drop(child.stdin.take().unwrap().write_all(KEY.as_bytes()));
+    let ended = child.wait_with_output().unwrap();
+
+    assert_eq!(ended.status.code(), Some(DONE));
+    assert_eq!(text(&ended.stderr), "");
+}
+
+#[test]
+fn a_new_key_has_the_hash_of_its_entry() {
+    let made = portaria(&["key", "new", "--name", "billing"])
+        .output()
+        .unwrap();
+    let made = text(&made.stdout);
+    let key = made.lines().find(|line| line.starts_with("ptr_")).unwrap();
+    let entry: toml::Table = made[made.find("[[keys]]").unwrap()..].parse().unwrap();
+
+    let hashed = with_input(&["key", "hash"], &format!("{key}\n"));
+
+    assert_eq!(hashed.status.code(), Some(DONE));
+    let entry = &entry["keys"][0];
+    assert_eq!(entry["name"].as_str(), Some("billing"));
+    assert_eq!(entry["hash"].as_str(), Some(text(&hashed.stdout).trim()));
+    assert_eq!(made.matches(key).count(), 1);
+}
+
+#[test]
+fn a_mistyped_key_is_not_hashed_and_not_shown() {
+    for input in ["", "\n", "my-password", &KEY.replace('4', "5"), "\u{fffd}"] {
+        let ended = with_input(&["key", "hash"], input);
+
+        assert_eq!(ended.status.code(), Some(USAGE), "{input:?}");
+        assert_eq!(text(&ended.stdout), "");
+        let said = text(&ended.stderr);
+        assert!(said.starts_with("error: this is no gateway key"), "{said}");
+        assert!(input.trim().is_empty() || !said.contains(input), "{said}");
+    }
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let ended = portaria(&["completions", shell]).output().unwrap();
+
+        assert_eq!(ended.status.code(), Some(DONE), "{shell}");
+        assert!(text(&ended.stdout).contains("require-origin"), "{shell}");
+    }
+}
+
+#[test]
+fn the_stand_in_answers_says_what_it_saw_and_ends_when_told() {
+    let mut child = portaria(&["mock", "--listen", "127.0.0.1:0", "--status", "201"])
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let (_, address) = line.trim().split_once("http://").unwrap();
+
+    let mut stream = TcpStream::connect(address).unwrap();
+    let path =
+        "/integrations/external/chats/3c90c3cc-0d44-4b50-8888-8dd25736052a/messages/interactive";
+    let body = r#"{"interactive_type":"list","body":{"text":"Oi"},"action":{}}"#;
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: wegly\r\nConnection: close\r\n\
+         Authorization: Bearer stand-in-token\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    line.clear();
+    said.read_line(&mut line).unwrap();
+    let told = Command::new("kill").arg(child.id().to_string()).status();
+
+    assert!(answer.starts_with("HTTP/1.1 201 Created\r\n"), "{answer}");
+    assert_eq!(line, format!("POST {path} ({length} bytes)\n"));
+    assert!(told.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(DONE));
+}
+
+#[test]
+fn an_address_that_is_taken_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+
+    let ended = portaria(&["mock", "--listen", &address]).output().unwrap();
+
+    assert_eq!(ended.status.code(), Some(USAGE));
+    let said = text(&ended.stderr);
+    assert!(
+        said.starts_with(&format!("error: cannot listen on {address}: ")),
+        "{said}"
+    );
+}
+
+/// A well-formed key that opens nothing.
+const KEY: &str = "ptr_0123456789ABCDEFGHIJKLMNOPQRSTUV0FoORv";
+
+/// The program, in an environment of its own.
+fn portaria(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portaria"));
+    command
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+fn with_input(arguments: &[&str], input: &str) -> Output {
+    let mut child = portaria(arguments).spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
