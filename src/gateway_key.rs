@@ -13,11 +13,13 @@
 
 use std::{
     fmt::{self, Debug, Display, Formatter},
+    hash::{Hash, Hasher},
     str::FromStr,
 };
 
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
 
 const PREFIX: &[u8] = b"ptr_";
 const RANDOM: usize = 32;
@@ -82,9 +84,21 @@ fn checksum(text: &[u8]) -> [u8; CHECKSUM] {
 
 /// By what a key is known: its SHA-256, written `sha256:` and 64 hexadecimal digits.
 ///
-/// Not a secret, and safe to compare with `==`: nobody can steer a digest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// `==` takes the same time wherever two differ.
+#[derive(Clone, Copy, Eq)]
 pub struct KeyHash([u8; 32]);
+
+impl PartialEq for KeyHash {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Hash for KeyHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl KeyHash {
     /// The hash of what a client presents.

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt as _, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
 use tower::BoxError;
 
 /// A request on its way through the pipeline.
@@ -24,8 +24,9 @@ pub struct Body(Inner);
 
 #[derive(Debug)]
 enum Inner {
-    /// All there: what every answer is, and every request once it is read.
-    Full(Full<Bytes>),
+    /// All there, until it is taken: what every answer is, and every request once it is
+    /// read.
+    Full(Option<Bytes>),
     /// Still to come from a connection.
     Stream(UnsyncBoxBody<Bytes, BoxError>),
 }
@@ -42,7 +43,17 @@ impl Body {
 
     /// A body that is all there.
     pub fn full(bytes: impl Into<Bytes>) -> Self {
-        Self(Inner::Full(Full::new(bytes.into())))
+        Self(Inner::Full(
+            Some(bytes.into()).filter(|bytes| !bytes.is_empty()),
+        ))
+    }
+
+    /// Its bytes, if it is all there.
+    pub fn bytes(&self) -> Option<Bytes> {
+        match &self.0 {
+            Inner::Full(bytes) => Some(bytes.clone().unwrap_or_default()),
+            Inner::Stream(_) => None,
+        }
     }
 
     /// A body without a byte.
@@ -66,23 +77,24 @@ impl http_body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
-            Inner::Full(full) => Pin::new(full)
-                .poll_frame(cx)
-                .map_err(|never| match never {}),
+            Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Inner::Stream(stream) => Pin::new(stream).poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Inner::Full(full) => full.is_end_stream(),
+            Inner::Full(bytes) => bytes.is_none(),
             Inner::Stream(stream) => stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Inner::Full(full) => full.size_hint(),
+            Inner::Full(bytes) => {
+                let length = bytes.as_ref().map_or(0, Bytes::len);
+                SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
+            }
             Inner::Stream(stream) => stream.size_hint(),
         }
     }

@@ -11,7 +11,7 @@
 
 use std::cell::Cell;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value, error::Category, map::Entry};
 
 use crate::language::Language;

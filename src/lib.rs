@@ -1,18 +1,38 @@
 //! Portaria: an authenticating reverse proxy that stands between a company's
 //! applications and the Wegly API.
 //!
-//! Read [`pipeline`] first: it shows every step of a request, in order. Then one
-//! stage ([`middleware::rate_limit`] is the shortest), [`problem`], [`stage`] and
-//! [`app`]. That is an hour.
+//! Read [`pipeline`] first: it shows every step of a request, in order. Then one step
+//! ([`middleware::rate_limit`] is the shortest), [`problem`], [`stage`] and [`app`].
+//! That is an hour.
+
+pub mod app;
+pub mod server;
+
+pub mod pipeline;
+pub mod stage;
+pub mod trail;
+
+pub mod middleware;
+pub mod route;
+pub mod upstream;
 
 pub mod http;
-pub mod json;
 pub mod language;
+pub mod problem;
+
+pub mod gateway_key;
+pub mod json;
+pub mod limiter;
 pub mod schema;
 
 pub mod config;
+pub mod plan;
+pub mod secret;
 
-pub mod gateway_key;
+pub mod admin;
+pub mod metrics;
+pub mod telemetry;
+
 pub mod mock;
 
 pub mod cli;

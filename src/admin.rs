@@ -1,0 +1,115 @@
+//! What can an operator ask?
+//!
+//! | path | answer |
+//! | --- | --- |
+//! | `GET /livez` | 200 while the process runs |
+//! | `GET /readyz` | 200 if it takes requests, else 503; each part by name |
+//! | `GET /metrics` | all numbers, as OpenMetrics |
+//!
+//! On a listener of its own, which has no lock: keep it where only operators reach it.
+
+use std::convert::Infallible;
+
+use ::http::{Method, Request, Response, StatusCode, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    app::{Shared, Tasks},
+    http::Body,
+    server::Bound,
+};
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What the answers are made of.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// What is shared with the pipeline.
+    pub shared: Shared,
+}
+
+impl Admin {
+    /// Answers one question.
+    pub fn answer(&self, method: &Method, path: &str) -> Response<Body> {
+        match (path, method == Method::GET || method == Method::HEAD) {
+            ("/livez", true) => page(StatusCode::OK, JSON, json!({ "live": true }).to_string()),
+            ("/readyz", true) => self.ready(),
+            ("/metrics", true) => self.metrics(),
+            ("/livez" | "/readyz" | "/metrics", false) => {
+                let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, JSON, String::new());
+                refusal
+                    .headers_mut()
+                    .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
+                refusal
+            }
+            _ => page(StatusCode::NOT_FOUND, JSON, String::new()),
+        }
+    }
+
+    fn ready(&self) -> Response<Body> {
+        let is_draining = self.shared.room.is_draining();
+        let status = if is_draining {
+            StatusCode::SERVICE_UNAVAILABLE
+        } else {
+            StatusCode::OK
+        };
+        // The gateway does not listen before its config is loaded and its tokens are read.
+        let parts = json!({
+            "ready": !is_draining,
+            "config_loaded": true,
+            "tokens_readable": true,
+            "not_draining": !is_draining,
+        });
+        page(status, JSON, parts.to_string())
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let in_flight = i64::try_from(self.shared.room.in_flight()).unwrap_or(i64::MAX);
+        self.shared.metrics.in_flight.set(in_flight);
+        match self.shared.metrics.encode() {
+            Ok(numbers) => page(StatusCode::OK, OPENMETRICS, numbers),
+            Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, JSON, String::new()),
+        }
+    }
+}
+
+fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
+    let mut page = Response::new(Body::full(text));
+    *page.status_mut() = status;
+    let headers = page.headers_mut();
+    headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    headers.insert(
+        header::CACHE_CONTROL,
+        header::HeaderValue::from_static("no-store"),
+    );
+    page
+}
+
+/// Serves until it is told to stop, and then stops at once.
+pub async fn serve(bound: Bound, admin: Admin, tasks: Tasks, stop: CancellationToken) {
+    while let Some(accepted) = stop.run_until_cancelled(bound.accept()).await {
+        let stream = match accepted {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "could not accept an operator's connection");
+                tokio::time::sleep(crate::server::ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (admin, stop) = (admin.clone(), stop.clone());
+        tasks.start(async move {
+            let service = service_fn(move |req: Request<Incoming>| {
+                let answer = admin.answer(req.method(), req.uri().path());
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service);
+            stop.run_until_cancelled(connection).await;
+        });
+    }
+}

@@ -1,0 +1,218 @@
+//! In which order does Portaria start and stop?
+//!
+//! Start: bind the listeners, then serve. Stop, at the first SIGTERM or SIGINT: not
+//! ready, stop accepting, let what runs come to its end until `drain_timeout`, end. At
+//! the second signal: end at once.
+
+use std::{io, sync::Arc};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    admin::{self, Admin},
+    config::Address,
+    metrics::Metrics,
+    middleware::room::Room,
+    pipeline::{Pipeline, pipeline},
+    plan::Plan,
+    server::{self, Bound, Limits},
+    upstream::Upstream,
+};
+
+/// Background work, all of it. The stop waits for it.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks(TaskTracker);
+
+impl Tasks {
+    /// Starts some.
+    #[expect(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(tokio::spawn(self.0.track_future(work)));
+    }
+
+    /// Waits until none is left.
+    pub async fn finished(&self) {
+        self.0.close();
+        self.0.wait().await;
+    }
+
+    /// How many are left.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What there is once, whatever the config says.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The numbers.
+    pub metrics: Arc<Metrics>,
+    /// The places for requests in flight.
+    pub room: Room,
+    /// Background work that the stop waits for.
+    pub tasks: Tasks,
+}
+
+impl Shared {
+    /// Made anew.
+    pub fn new(plan: &Plan) -> Self {
+        Self {
+            metrics: Arc::default(),
+            room: Room::new(plan.max_in_flight),
+            tasks: Tasks::default(),
+        }
+    }
+}
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything that ran came to its end.
+    Cleanly,
+    /// Requests had to be cut.
+    WithRequestsCut,
+}
+
+/// A gateway that listens, ready to run.
+#[derive(Debug)]
+pub struct App {
+    servers: Vec<Bound>,
+    admin: Bound,
+    plan: Plan,
+    shared: Shared,
+    pipeline: Pipeline,
+}
+
+impl App {
+    /// Binds the listeners.
+    ///
+    /// # Errors
+    /// An address cannot be had. The plan is sound, so nothing else can fail for
+    /// reasons of the config.
+    pub async fn bind(plan: Plan) -> io::Result<Self> {
+        let shared = Shared::new(&plan);
+        shared.metrics.knows(plan.keys.clients());
+        let upstream = Upstream::new(&plan.upstream).map_err(io::Error::other)?;
+        let pipeline = pipeline(&plan, &shared, upstream).map_err(io::Error::other)?;
+        let mut servers = Vec::new();
+        for address in &plan.listen {
+            servers.push(Bound::bind(address).await?);
+        }
+        let admin = Bound::bind(&plan.admin).await?;
+        Ok(Self {
+            servers,
+            admin,
+            plan,
+            shared,
+            pipeline,
+        })
+    }
+
+    /// The addresses where applications connect; port 0 is a real one by now.
+    pub fn addresses(&self) -> Vec<Address> {
+        self.servers.iter().map(Bound::address).collect()
+    }
+
+    /// The address where operators look.
+    pub fn admin_address(&self) -> Address {
+        self.admin.address()
+    }
+
+    /// Serves until the first stop, then drains until all is done, the time is over, or
+    /// the second stop.
+    pub async fn run(self, mut stop: impl AsyncFnMut()) -> Ended {
+        for server in &self.servers {
+            tracing::info!(listener = "server", address = %server.address(), "listening");
+        }
+        tracing::info!(listener = "admin", address = %self.admin.address(), "listening");
+
+        let stopping = CancellationToken::new();
+        let connections = Tasks::default();
+        let limits = Limits::from(&self.plan);
+        for server in self.servers {
+            connections.start(server::serve(
+                server,
+                limits.clone(),
+                self.pipeline.clone(),
+                self.shared.clone(),
+                connections.clone(),
+                stopping.clone(),
+            ));
+        }
+        // Keeps answering while the rest drains.
+        let admin_stops = CancellationToken::new();
+        let admin_tasks = Tasks::default();
+        admin_tasks.start(admin::serve(
+            self.admin,
+            Admin {
+                shared: self.shared.clone(),
+            },
+            admin_tasks.clone(),
+            admin_stops.clone(),
+        ));
+        let sweeping = stopping.clone();
+        let per_chat = self.plan.per_chat();
+        self.shared.tasks.start(async move {
+            sweeping.run_until_cancelled(sweep(per_chat)).await;
+        });
+
+        stop().await;
+        tracing::info!(
+            drain_timeout = ?self.plan.drain_timeout,
+            "stopping: no new requests, waiting for those that run"
+        );
+        self.shared.room.drain();
+        stopping.cancel();
+        let drained = async {
+            connections.finished().await;
+            self.shared.tasks.finished().await;
+        };
+        let ended = tokio::select! {
+            drained = timeout(self.plan.drain_timeout, drained) => match drained {
+                Ok(()) => Ended::Cleanly,
+                Err(_elapsed) => Ended::WithRequestsCut,
+            },
+            () = stop() => Ended::WithRequestsCut,
+        };
+        admin_stops.cancel();
+        match ended {
+            Ended::Cleanly => tracing::info!("stopped"),
+            Ended::WithRequestsCut => tracing::warn!(
+                connections = connections.count(),
+                "stopped with requests cut; what became of them is unknown"
+            ),
+        }
+        ended
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+///
+/// # Errors
+/// The process cannot listen to signals.
+pub fn signals() -> io::Result<impl AsyncFnMut()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Forgets, now and then, the chats whose buckets are full again.
+async fn sweep(per_chat: Vec<Arc<crate::middleware::limits::PerChat>>) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        for buckets in &per_chat {
+            buckets.forget_full();
+        }
+    }
+}
+
+const SWEEP_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);

@@ -1,0 +1,240 @@
+//! What is counted?
+//!
+//! All of it in one struct; the comment of each field is its help text. Labels come
+//! from our own lists only: the names of the config, statuses, reasons. Never a path,
+//! a key, an origin or an error text. A name that is not known is `none`.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use ::http::StatusCode;
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
+};
+
+use crate::{middleware::key::Client, trail::Trail};
+
+/// What a name is that is not known.
+const NONE: &str = "none";
+
+/// Around what a person waits for, and what an upstream takes.
+const SECONDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+/// Around what a gateway may add.
+const OVERHEAD_SECONDS: [f64; 11] = [
+    0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.1,
+];
+
+/// Every number that Portaria reports.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Requests answered
+    pub requests: Family<RequestLabels, Counter>,
+    /// Requests refused, by reason
+    pub refusals: Family<RefusalLabels, Counter>,
+    /// Messages that a rule in report mode would have refused
+    pub reported: Family<RefusalLabels, Counter>,
+    /// Time from a request's head to its answer
+    pub request_duration: Histogram,
+    /// Time spent waiting for the upstream
+    pub upstream_duration: Histogram,
+    /// Time spent neither waiting for the upstream nor for the client's body
+    pub overhead: Histogram,
+    /// Requests being worked on
+    pub in_flight: Gauge,
+    /// Connections open
+    pub connections: Gauge,
+    /// When a key stops being valid
+    pub key_expiry: Family<KeyLabels, Gauge>,
+    /// When a key was last used with success
+    pub key_last_seen: Family<KeyLabels, Gauge>,
+    registry: Registry,
+}
+
+/// The labels of `portaria_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RequestLabels {
+    /// The route's name.
+    pub route: Arc<str>,
+    /// The key's name.
+    pub key: Arc<str>,
+    /// The status of the answer.
+    pub status: u16,
+}
+
+/// The labels of `portaria_refusals_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RefusalLabels {
+    /// The route's name.
+    pub route: Arc<str>,
+    /// The key's name.
+    pub key: Arc<str>,
+    /// [`Problem::reason`](crate::problem::Problem::reason).
+    pub reason: &'static str,
+}
+
+/// A key's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct KeyLabels {
+    /// The key's name.
+    pub key: Arc<str>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("portaria");
+        let metrics = Self {
+            requests: Family::default(),
+            refusals: Family::default(),
+            reported: Family::default(),
+            request_duration: Histogram::new(SECONDS),
+            upstream_duration: Histogram::new(SECONDS),
+            overhead: Histogram::new(OVERHEAD_SECONDS),
+            in_flight: Gauge::default(),
+            connections: Gauge::default(),
+            key_expiry: Family::default(),
+            key_last_seen: Family::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "Requests answered", metrics.requests.clone());
+        registry.register(
+            "refusals",
+            "Requests refused, by reason",
+            metrics.refusals.clone(),
+        );
+        registry.register(
+            "reported",
+            "Messages that a rule in report mode would have refused",
+            metrics.reported.clone(),
+        );
+        registry.register_with_unit(
+            "request_duration",
+            "Time from a request's head to its answer",
+            Unit::Seconds,
+            metrics.request_duration.clone(),
+        );
+        registry.register_with_unit(
+            "upstream_duration",
+            "Time spent waiting for the upstream",
+            Unit::Seconds,
+            metrics.upstream_duration.clone(),
+        );
+        registry.register_with_unit(
+            "overhead",
+            "Time spent neither waiting for the upstream nor for the client's body",
+            Unit::Seconds,
+            metrics.overhead.clone(),
+        );
+        registry.register(
+            "requests_in_flight",
+            "Requests being worked on",
+            metrics.in_flight.clone(),
+        );
+        registry.register(
+            "connections",
+            "Connections open",
+            metrics.connections.clone(),
+        );
+        registry.register_with_unit(
+            "key_expiry_timestamp",
+            "When a key stops being valid",
+            Unit::Seconds,
+            metrics.key_expiry.clone(),
+        );
+        registry.register_with_unit(
+            "key_last_seen_timestamp",
+            "When a key was last used with success",
+            Unit::Seconds,
+            metrics.key_last_seen.clone(),
+        );
+        registry.register(
+            "build",
+            "What is running",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        );
+        Self {
+            registry,
+            ..metrics
+        }
+    }
+}
+
+impl Metrics {
+    /// Counts a request that has been answered.
+    pub fn answered(&self, trail: &Trail, status: StatusCode, reason: Option<&'static str>) {
+        let key: Arc<str> = trail
+            .client
+            .get()
+            .map_or_else(|| NONE.into(), |client| client.name.clone());
+        let route: Arc<str> = trail.route.get().map_or_else(|| NONE.into(), Arc::clone);
+        let durations = trail.durations();
+        self.request_duration.observe(durations.total.as_secs_f64());
+        self.overhead.observe(durations.own.as_secs_f64());
+        if !durations.upstream.is_zero() {
+            self.upstream_duration
+                .observe(durations.upstream.as_secs_f64());
+        }
+        for (counter, reason) in [
+            (&self.refusals, reason),
+            (&self.reported, trail.reported.get().copied()),
+        ] {
+            if let Some(reason) = reason {
+                counter
+                    .get_or_create(&RefusalLabels {
+                        route: route.clone(),
+                        key: key.clone(),
+                        reason,
+                    })
+                    .inc();
+            }
+        }
+        // From the rate limit on, the key was accepted.
+        if trail.key_was_accepted() {
+            self.key_last_seen
+                .get_or_create(&KeyLabels { key: key.clone() })
+                .set(unix_seconds(SystemTime::now()));
+        }
+        self.requests
+            .get_or_create(&RequestLabels {
+                route,
+                key,
+                status: status.as_u16(),
+            })
+            .inc();
+    }
+
+    /// Notes what is known of the keys before any is used.
+    pub fn knows<'a>(&self, clients: impl Iterator<Item = &'a Arc<Client>>) {
+        for client in clients {
+            if let Some(expires_at) = client.expires_at {
+                self.key_expiry
+                    .get_or_create(&KeyLabels {
+                        key: client.name.clone(),
+                    })
+                    .set(unix_seconds(expires_at));
+            }
+        }
+    }
+
+    /// All of it, as OpenMetrics text.
+    ///
+    /// # Errors
+    /// Never: writing to a string does not fail.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry)?;
+        Ok(page)
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> i64 {
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,184 @@
+//! How large is it, of which kind, and is it strict JSON?
+//!
+//! The body is read whole, and its bytes are kept as they came: what was validated is
+//! what is sent. Nothing that two parsers could read differently gets through.
+//!
+//! `Expect: 100-continue` is answered by hyper when the body is first asked for, so a
+//! caller that is refused before never uploads anything.
+
+use std::{sync::Arc, time::Duration};
+
+use ::http::{HeaderMap, header};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    http::{Body, Request, Response},
+    json,
+    problem::{MediaFault, Problem, RequestFault},
+    stage::Next,
+    trail::Trail,
+};
+
+/// What a body may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The largest, in bytes.
+    pub max_body: usize,
+    /// The longest that it may take to arrive.
+    pub body_timeout: Duration,
+}
+
+/// A message, read and parsed.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// As it came.
+    pub bytes: Bytes,
+    /// As it was understood.
+    pub value: Arc<Value>,
+}
+
+/// The stage.
+pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Response, Problem> {
+    check_kind(req.headers()).map_err(Problem::UnsupportedMediaType)?;
+    let (mut parts, body) = req.into_parts();
+    let announced: Option<usize> = parts
+        .headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse().ok());
+    if announced.is_some_and(|length| limits.max_body < length) {
+        return Err(too_large(&limits));
+    }
+
+    let trail: Arc<Trail> = parts
+        .extensions
+        .get()
+        .cloned()
+        .ok_or(Problem::bug("a request without a trail"))?;
+    let began = Instant::now();
+    let deadline = trail.deadline.min(began + limits.body_timeout);
+    let collected = timeout_at(deadline, Limited::new(body, limits.max_body).collect()).await;
+    trail.waited_for_client(began.elapsed());
+    let bytes = match collected {
+        Err(_elapsed) => return Err(Problem::BodyTimeout),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(&limits)),
+        Ok(Err(_cut_off)) => return Err(Problem::MalformedRequest(RequestFault::BodyCutOff)),
+        Ok(Ok(collected)) => collected.to_bytes(),
+    };
+    let _ = trail.body_size.set(bytes.len());
+
+    let value = json::parse(&bytes).map_err(Problem::MalformedJson)?;
+    parts.extensions.insert(Message {
+        bytes: bytes.clone(),
+        value: Arc::new(value),
+    });
+    next.run(Request::from_parts(parts, Body::full(bytes)))
+        .await
+}
+
+fn too_large(limits: &Limits) -> Problem {
+    Problem::BodyTooLarge {
+        limit: limits.max_body,
+    }
+}
+
+fn check_kind(headers: &HeaderMap) -> Result<(), MediaFault> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(MediaFault::ContentEncoding);
+    }
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .ok_or(MediaFault::ContentType)?;
+    let mut parts = value.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let is_json = kind == "application/json"
+        || kind
+            .strip_prefix("application/")
+            .and_then(|subtype| subtype.strip_suffix("+json"))
+            .is_some_and(|name| !name.is_empty());
+    if !is_json {
+        return Err(MediaFault::ContentType);
+    }
+    for parameter in parts {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        if name.eq_ignore_ascii_case("charset")
+            && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        {
+            return Err(MediaFault::Charset);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_json_in_utf8_and_not_encoded() {
+        for (content_type, encoding, expected) in [
+            (Some("application/json"), None, Ok(())),
+            (Some("Application/JSON"), None, Ok(())),
+            (Some("application/json; charset=utf-8"), None, Ok(())),
+            (Some("application/json;charset=\"UTF-8\""), None, Ok(())),
+            (Some("application/json; odata=verbose"), None, Ok(())),
+            (Some("application/vnd.wegly+json"), None, Ok(())),
+            (None, None, Err(MediaFault::ContentType)),
+            (Some(""), None, Err(MediaFault::ContentType)),
+            (Some("text/plain"), None, Err(MediaFault::ContentType)),
+            (Some("text/json"), None, Err(MediaFault::ContentType)),
+            (
+                Some("application/jsonp"),
+                None,
+                Err(MediaFault::ContentType),
+            ),
+            (
+                Some("application/+json"),
+                None,
+                Err(MediaFault::ContentType),
+            ),
+            (
+                Some("application/json, text/plain"),
+                None,
+                Err(MediaFault::ContentType),
+            ),
+            (
+                Some("application/json; charset=latin1"),
+                None,
+                Err(MediaFault::Charset),
+            ),
+            (
+                Some("application/json; charset"),
+                None,
+                Err(MediaFault::Charset),
+            ),
+            (
+                Some("application/json"),
+                Some("gzip"),
+                Err(MediaFault::ContentEncoding),
+            ),
+            (
+                Some("application/json"),
+                Some("identity"),
+                Err(MediaFault::ContentEncoding),
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = content_type {
+                headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            }
+            if let Some(value) = encoding {
+                headers.insert(header::CONTENT_ENCODING, value.parse().unwrap());
+            }
+
+            assert_eq!(
+                check_kind(&headers),
+                expected,
+                "{content_type:?} {encoding:?}"
+            );
+        }
+    }
+}

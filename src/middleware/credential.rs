@@ -1,0 +1,206 @@
+//! With whose token do we knock?
+//!
+//! Here, and nowhere else, the token meets a request: a new one, made of what the
+//! contract lists, with the token last and once. Nothing that a client sends can add
+//! to it, remove it or replace it.
+//!
+//! What comes back is looked at with the token in hand. A 401 means that this token
+//! was not accepted and nothing was done, so it is safe to try the next one, once
+//! (RFC 9110 §15.5.2); if that fails too it is a fault of ours, not the application's.
+//! An answer that holds the token is not passed on.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use ::http::{HeaderMap, HeaderValue, StatusCode, header};
+use memchr::memmem;
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::{
+    http::{Request, Response},
+    limiter::Bucket,
+    middleware::{body::Message, limits::CoolDown},
+    problem::{AnswerFault, Problem},
+    route::Route,
+    stage::Next,
+    trail::Trail,
+    upstream::headers,
+};
+
+/// How long to pause where the upstream says 429 but not for how long.
+const SHORT_PAUSE: Duration = Duration::from_secs(1);
+
+/// A name of ours at the upstream.
+#[derive(Debug)]
+pub struct Credential {
+    /// Its name from the config; safe to log.
+    pub name: Arc<str>,
+    /// The token, and during a rotation the next one.
+    pub tokens: Vec<Token>,
+    /// The `Origin` that goes with it.
+    pub origin: SentOrigin,
+    /// How often the upstream may be called with it.
+    pub bucket: Bucket,
+    /// A pause that the upstream asked for.
+    pub cool_down: CoolDown,
+    /// The token that was accepted last.
+    pub accepted: AtomicUsize,
+}
+
+/// A token, as it is sent and as it is looked for in answers.
+#[derive(Debug)]
+pub struct Token {
+    field: HeaderValue,
+    secret: SecretString,
+}
+
+impl Token {
+    /// Makes it ready to be sent. None if it cannot stand in a header field.
+    pub fn new(secret: SecretString) -> Option<Self> {
+        let mut field = HeaderValue::try_from(format!("Bearer {}", secret.expose_secret())).ok()?;
+        // Out of `Debug`, and out of the memory that HTTP/2 keeps of fields.
+        field.set_sensitive(true);
+        Some(Self { field, secret })
+    }
+}
+
+/// The `Origin` that is sent upstream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SentOrigin {
+    /// None.
+    None,
+    /// Always this one.
+    Fixed(HeaderValue),
+    /// The client's own.
+    Forward,
+}
+
+/// The stage.
+pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Response, Problem> {
+    let trail = Trail::of(&req)?.clone();
+    let credential = &trail.client()?.credential;
+    let message: Message = req
+        .extensions()
+        .get()
+        .cloned()
+        .ok_or(Problem::bug("the credential comes after the body"))?;
+    let path = route.upstream_path(&trail)?;
+
+    let first = credential.accepted.load(Ordering::Relaxed);
+    let count = credential.tokens.len();
+    for index in (0..count).map(|offset| (first + offset) % count) {
+        let token = &credential.tokens[index];
+        let outgoing = headers::outgoing(&req, &trail, &path, &message.bytes, |fields| {
+            add_origin(fields, &credential.origin, req.headers());
+            fields.insert(header::AUTHORIZATION, token.field.clone());
+        })?;
+        let answer = next.run(outgoing).await?;
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            continue;
+        }
+        credential.accepted.store(index, Ordering::Relaxed);
+        if let Some(pause) = asked_pause(&answer) {
+            credential.cool_down.start(pause);
+        }
+        return without_token(answer, &credential.tokens);
+    }
+    Err(Problem::UpstreamRejectedCredential)
+}
+
+fn add_origin(fields: &mut HeaderMap, origin: &SentOrigin, of_client: &HeaderMap) {
+    let origin = match origin {
+        SentOrigin::None => None,
+        SentOrigin::Fixed(origin) => Some(origin),
+        SentOrigin::Forward => of_client.get(header::ORIGIN),
+    };
+    if let Some(origin) = origin {
+        fields.insert(header::ORIGIN, origin.clone());
+    }
+}
+
+/// The pause that an answer asks for. `Retry-After` is seconds or a date (RFC 9110
+/// §10.2.3); what is neither asks for nothing.
+fn asked_pause(answer: &Response) -> Option<Duration> {
+    let retry_after = answer
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| parse_retry_after(value, SystemTime::now()));
+    match answer.status() {
+        StatusCode::TOO_MANY_REQUESTS => Some(retry_after.unwrap_or(SHORT_PAUSE)),
+        StatusCode::SERVICE_UNAVAILABLE => retry_after,
+        _ => None,
+    }
+}
+
+fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are a very long time, which the cap makes shorter.
+        return Some(Duration::from_secs(
+            value.parse().unwrap_or(u64::from(u32::MAX)),
+        ));
+    }
+    httpdate::parse_http_date(value)
+        .ok()?
+        .duration_since(now)
+        .ok()
+}
+
+/// The answer, if no token is in it.
+fn without_token(answer: Response, tokens: &[Token]) -> Result<Response, Problem> {
+    let body = answer.body().bytes().unwrap_or_default();
+    let is_in = |token: &Token, bytes: &[u8]| {
+        memmem::find(bytes, token.secret.expose_secret().as_bytes()).is_some()
+    };
+    let shows_one = tokens.iter().any(|token| {
+        is_in(token, &body)
+            || answer
+                .headers()
+                .values()
+                .any(|value| is_in(token, value.as_bytes()))
+    });
+    if shows_one {
+        return Err(Problem::UpstreamAnswerRefused {
+            status: answer.status(),
+            fault: AnswerFault::ContainsToken,
+        });
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_to_come() {
+        let now = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap();
+        for (value, expected) in [
+            ("0", Some(0)),
+            ("7", Some(7)),
+            ("99999999999999999999999", Some(u64::from(u32::MAX))),
+            ("Mon, 23 Nov 2026 12:00:30 GMT", Some(30)),
+            ("Mon, 23 Nov 2026 11:59:59 GMT", None),
+            ("-1", None),
+            ("1.5", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let pause = parse_retry_after(value, now);
+
+            assert_eq!(pause, expected.map(Duration::from_secs), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_does_not_print_itself() {
+        let token = Token::new("canary".into()).unwrap();
+
+        assert!(!format!("{token:?}").contains("canary"));
+    }
+}

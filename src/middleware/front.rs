@@ -1,0 +1,268 @@
+//! Can its framing and target be trusted?
+//!
+//! What hyper has parsed may still mean one thing here and another thing elsewhere:
+//! two `Host` fields, a field name with an underscore, a path with `%2e`. Nothing of
+//! it reaches the upstream, but whoever sends it is mistaken or malicious, so it is
+//! refused. RFC 9112 §3.2, RFC 9110 §5.3 and §7.2.
+
+use std::sync::Arc;
+
+use ::http::{HeaderMap, Method, Uri, header, uri::Authority};
+
+use crate::{
+    http::Request,
+    problem::{Problem, RequestFault},
+};
+
+/// The longest target.
+const MAX_TARGET: usize = 2048;
+/// The largest number of fields.
+pub const MAX_FIELDS: usize = 64;
+
+/// Fields that mean nothing when they are repeated, or too much.
+const SINGLE: [&str; 13] = [
+    "host",
+    "authorization",
+    "x-portaria-key",
+    "origin",
+    "referer",
+    "content-type",
+    "content-length",
+    "content-encoding",
+    "transfer-encoding",
+    "expect",
+    "idempotency-key",
+    "sec-fetch-site",
+    "x-request-id",
+];
+
+/// What the front needs to know.
+#[derive(Debug)]
+pub struct Front {
+    /// Names that `Host` may have, lower case, without port. Empty: any.
+    pub hosts: Vec<String>,
+    /// The largest head, in bytes.
+    pub max_head: usize,
+}
+
+/// The gate.
+pub fn check(front: &Arc<Front>, req: &mut Request) -> Result<(), Problem> {
+    check_size(front, req.uri(), req.headers())?;
+    check_target(req.method(), req.uri())?;
+    check_fields(req.headers())?;
+    check_host(front, req.headers())
+}
+
+fn check_size(front: &Front, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let target = uri
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if MAX_TARGET < target {
+        return Err(Problem::UriTooLong);
+    }
+    // A field line is `name: value` with its line end.
+    let fields: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if MAX_FIELDS < headers.len() || front.max_head < target + fields {
+        return Err(Problem::HeadersTooLarge);
+    }
+    Ok(())
+}
+
+fn check_target(method: &Method, uri: &Uri) -> Result<(), Problem> {
+    if method == Method::CONNECT || method == Method::TRACE {
+        return Err(malformed(RequestFault::Method));
+    }
+    // Absolute-form has an authority, asterisk-form no slash.
+    if uri.authority().is_some() || !uri.path().starts_with('/') {
+        return Err(malformed(RequestFault::TargetForm));
+    }
+    if uri.query().is_some() {
+        return Err(malformed(RequestFault::Query));
+    }
+    for segment in uri.path()[1..].split('/') {
+        // The root is the one path that may end in nothing.
+        let is_empty = segment.is_empty() && uri.path() != "/";
+        let is_plain = segment
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';'));
+        if is_empty || segment == "." || segment == ".." || !is_plain {
+            return Err(malformed(RequestFault::PathForm));
+        }
+    }
+    Ok(())
+}
+
+fn check_fields(headers: &HeaderMap) -> Result<(), Problem> {
+    for (name, value) in headers {
+        // Software behind us may read `_` as `-`; then it is another field.
+        if name.as_str().contains('_') {
+            return Err(malformed(RequestFault::FieldName));
+        }
+        if !value
+            .as_bytes()
+            .iter()
+            .all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
+        {
+            return Err(malformed(RequestFault::FieldBytes));
+        }
+    }
+    // Mostly nothing is repeated, and then there is nothing to look up.
+    if headers.keys_len() < headers.len() {
+        for name in SINGLE {
+            if 1 < headers.get_all(name).iter().count() {
+                return Err(malformed(RequestFault::Repeated(name)));
+            }
+        }
+    }
+    match headers.get(header::EXPECT) {
+        Some(expectation) if !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {
+            Err(Problem::ExpectationFailed)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_host(front: &Front, headers: &HeaderMap) -> Result<(), Problem> {
+    let host = headers
+        .get(header::HOST)
+        .ok_or(malformed(RequestFault::HostMissing))?;
+    let authority = Authority::try_from(host.as_bytes())
+        .ok()
+        .filter(|authority| {
+            !authority.as_str().contains(['@', ',']) && !authority.host().is_empty()
+        })
+        .ok_or(malformed(RequestFault::HostInvalid))?;
+    let is_ours = front.hosts.is_empty()
+        || front
+            .hosts
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case(authority.host()));
+    if is_ours {
+        Ok(())
+    } else {
+        Err(Problem::MisdirectedRequest)
+    }
+}
+
+fn malformed(fault: RequestFault) -> Problem {
+    Problem::MalformedRequest(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Body;
+
+    #[test]
+    fn a_target_is_a_plain_path_and_nothing_else() {
+        for (target, expected) in [
+            ("/a/b", Ok(())),
+            ("/", Ok(())),
+            ("/a?b", Err(RequestFault::Query)),
+            ("/a?", Err(RequestFault::Query)),
+            ("*", Err(RequestFault::TargetForm)),
+            ("http://a/b", Err(RequestFault::TargetForm)),
+            ("//a/b", Err(RequestFault::PathForm)),
+            ("/a//b", Err(RequestFault::PathForm)),
+            ("/a/", Err(RequestFault::PathForm)),
+            ("/a/./b", Err(RequestFault::PathForm)),
+            ("/a/../b", Err(RequestFault::PathForm)),
+            ("/a/%2e%2e/b", Err(RequestFault::PathForm)),
+            ("/a%00", Err(RequestFault::PathForm)),
+            ("/a;b", Err(RequestFault::PathForm)),
+        ] {
+            let verdict = check_target(&Method::POST, &target.parse().unwrap());
+
+            assert_eq!(fault(verdict), expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn connect_and_trace_are_never_for_us() {
+        for method in [Method::CONNECT, Method::TRACE] {
+            let verdict = check_target(&method, &"/a".parse().unwrap());
+
+            assert_eq!(fault(verdict), Err(RequestFault::Method));
+        }
+    }
+
+    #[test]
+    fn a_host_is_there_once_and_is_an_authority() {
+        for (hosts, expected) in [
+            (&["a"][..], Ok(())),
+            (&["a:80"], Ok(())),
+            (&["[::1]:80"], Ok(())),
+            (&[], Err(RequestFault::HostMissing)),
+            (&["a", "a"], Err(RequestFault::Repeated("host"))),
+            (&[""], Err(RequestFault::HostInvalid)),
+            (&["a@b"], Err(RequestFault::HostInvalid)),
+            (&["a/b"], Err(RequestFault::HostInvalid)),
+            (&["a, b"], Err(RequestFault::HostInvalid)),
+            (&["a b"], Err(RequestFault::HostInvalid)),
+            (&[":80"], Err(RequestFault::HostInvalid)),
+        ] {
+            let mut req = request();
+            for host in hosts {
+                req.headers_mut()
+                    .append(header::HOST, host.parse().unwrap());
+            }
+
+            let verdict = check(&front(&[]), &mut req);
+
+            assert_eq!(fault(verdict), expected, "{hosts:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_not_ours_is_misdirected() {
+        for (host, is_ours) in [("Desk.example:81", true), ("other.example", false)] {
+            let mut req = request();
+            req.headers_mut()
+                .insert(header::HOST, host.parse().unwrap());
+
+            let verdict = check(&front(&["desk.example"]), &mut req);
+
+            assert_eq!(verdict.is_ok(), is_ours, "{host}");
+        }
+    }
+
+    #[test]
+    fn fields_that_others_may_read_differently_are_refused() {
+        let with = |name: &'static str, value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.append(name, value.try_into().unwrap());
+            fault(check_fields(&headers))
+        };
+
+        assert_eq!(with("content_length", b"3"), Err(RequestFault::FieldName));
+        assert_eq!(
+            with("x-name", b"Jos\xc3\xa9"),
+            Err(RequestFault::FieldBytes)
+        );
+        assert_eq!(with("x-name", b"Jose"), Ok(()));
+    }
+
+    fn front(hosts: &[&str]) -> Arc<Front> {
+        Arc::new(Front {
+            hosts: hosts.iter().map(ToString::to_string).collect(),
+            max_head: 16 * 1024,
+        })
+    }
+
+    fn request() -> Request {
+        let mut req = Request::new(Body::empty());
+        *req.uri_mut() = "/a".parse().unwrap();
+        req
+    }
+
+    fn fault(verdict: Result<(), Problem>) -> Result<(), RequestFault> {
+        match verdict {
+            Ok(()) => Ok(()),
+            Err(Problem::MalformedRequest(fault)) => Err(fault),
+            Err(other) => unreachable!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Does the upstream want one more?
+//!
+//! Asked last, so that only a message that would really go out counts: a cool-down
+//! that the upstream asked for, then the chat, then all keys together. The chat comes
+//! first because one application that hammers one chat must not use up what belongs
+//! to all.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::{
+    http::Request,
+    limiter::{Buckets, Empty},
+    problem::{LimitName, Problem},
+    trail::Trail,
+};
+
+/// Messages to one chat, through one route.
+pub type PerChat = Buckets<Uuid>;
+
+/// A pause that the upstream asked for.
+#[derive(Debug)]
+pub struct CoolDown {
+    /// The longest that it may be.
+    cap: Duration,
+    until: Mutex<Option<Instant>>,
+}
+
+impl CoolDown {
+    /// None yet.
+    pub fn new(cap: Duration) -> Self {
+        Self {
+            cap,
+            until: Mutex::new(None),
+        }
+    }
+
+    /// Starts one, or makes it longer.
+    pub fn start(&self, pause: Duration) {
+        let until = Instant::now() + pause.min(self.cap);
+        let mut current = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        *current = (*current).max(Some(until));
+    }
+
+    /// How long it still takes.
+    pub fn remaining(&self) -> Option<Duration> {
+        let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
+        let remaining = (*until)?.saturating_duration_since(Instant::now());
+        if remaining.is_zero() {
+            *until = None;
+            return None;
+        }
+        Some(remaining)
+    }
+}
+
+/// The gate.
+pub fn check(per_chat: &Option<Arc<PerChat>>, req: &mut Request) -> Result<(), Problem> {
+    let trail = Trail::of(req)?;
+    let credential = &trail.client()?.credential;
+    if let Some(retry_after) = credential.cool_down.remaining() {
+        return Err(Problem::CoolingDown { retry_after });
+    }
+    if let (Some(per_chat), Some(chat)) = (per_chat, trail.chat.get()) {
+        per_chat
+            .take(chat)
+            .map_err(|empty| refuse(trail, LimitName::Chat, empty))?;
+    }
+    credential
+        .bucket
+        .take()
+        .map_err(|empty| refuse(trail, LimitName::Upstream, empty))?;
+    Ok(())
+}
+
+fn refuse(trail: &Trail, limit: LimitName, empty: Empty) -> Problem {
+    let _ = trail.refusing_limit.set(empty.standing);
+    Problem::RateLimited {
+        limit,
+        retry_after: empty.retry_after,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cool_down_is_as_long_as_asked_for_but_never_longer_than_its_cap() {
+        let cool_down = CoolDown::new(Duration::from_secs(60));
+        assert_eq!(cool_down.remaining(), None);
+
+        cool_down.start(Duration::from_secs(5));
+        assert_eq!(cool_down.remaining(), Some(Duration::from_secs(5)));
+        cool_down.start(Duration::from_secs(1));
+        assert_eq!(cool_down.remaining(), Some(Duration::from_secs(5)));
+        cool_down.start(Duration::from_secs(3600));
+        assert_eq!(cool_down.remaining(), Some(Duration::from_secs(60)));
+
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(cool_down.remaining(), None);
+    }
+}

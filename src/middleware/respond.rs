@@ -1,0 +1,98 @@
+//! Where does a refusal become an answer?
+//!
+//! Here is the line. Below it a step returns `Result<Response, Problem>`; above it
+//! there are only answers, because hyper closes the connection on an error. A panic
+//! below is caught here and becomes an `internal` problem.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use ::http::Uri;
+use futures_util::{FutureExt as _, future::CatchUnwind};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service, layer::layer_fn};
+
+use crate::{
+    http::{Body, Request, Response},
+    problem::Problem,
+    stage::Below,
+    trail::Trail,
+};
+
+/// Makes the layer.
+pub fn layer<I: Below>() -> impl Layer<I, Service = Respond<I>> {
+    layer_fn(|below| Respond { below })
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub struct Respond<I> {
+    below: I,
+}
+
+impl<I: Below> Service<Request> for Respond<I> {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Responding<CatchUnwind<AssertUnwindSafe<I::Future>>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // The steps below are always ready; see `stage`.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: Request) -> Self::Future {
+        Responding {
+            trail: req.extensions().get().cloned(),
+            uri: req.uri().clone(),
+            answer: AssertUnwindSafe(self.below.call(req)).catch_unwind(),
+        }
+    }
+}
+
+pin_project! {
+    /// The future of a [`Respond`].
+    pub struct Responding<A> {
+        trail: Option<Arc<Trail>>,
+        uri: Uri,
+        #[pin]
+        answer: A,
+    }
+}
+
+impl<A> Future for Responding<A>
+where
+    A: Future<Output = Result<Result<Response, Problem>, Box<dyn Any + Send>>>,
+{
+    type Output = Result<Response, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(cx));
+        let Some(trail) = this.trail else {
+            return Poll::Ready(Ok(bare()));
+        };
+        // The payload of a panic may hold anything, so it is not looked at.
+        let result = answer.unwrap_or_else(|_payload| {
+            Err(Problem::Internal {
+                what: "a step panicked",
+                delivery: trail.delivery(None),
+            })
+        });
+        let response =
+            result.unwrap_or_else(|problem| problem.into_response(trail, this.uri.path()));
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// What is answered where even the request's name is missing, which is a bug.
+fn bare() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = ::http::StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}

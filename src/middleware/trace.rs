@@ -1,0 +1,75 @@
+//! What happened?
+//!
+//! One line per request, refused or not, so nothing below has to log a refusal. It
+//! never holds a key, a token, a body, the value of a field or a query; the one
+//! exception is the host of an `Origin` that the domain rule refused, which an
+//! operator needs to see.
+
+use std::{sync::Arc, time::Duration};
+
+use http_body::Body as _;
+
+use crate::{http::Response, problem::Problem, trail::Trail};
+
+/// Writes the line.
+pub fn write((): &(), trail: &Trail, response: &mut Response) {
+    let problem = response.extensions().get::<Arc<Problem>>();
+    let status = response.status();
+    let outcome = match problem {
+        None => "answered",
+        Some(_) if status.is_server_error() => "failed",
+        Some(_) => "refused",
+    };
+    let durations = trail.durations();
+    let request_id = trail.id;
+    let client_request_id = trail
+        .client_request_id
+        .as_ref()
+        .and_then(|id| id.to_str().ok());
+    let route = trail.route.get().map(|route| &**route);
+    let key = trail.client.get().map(|client| &*client.name);
+    let chat = trail.chat.get().map(tracing::field::display);
+    let body_bytes = trail.body_size.get();
+    let answer_bytes = response.body().size_hint().exact();
+    let reason = problem.map(|problem| problem.reason());
+    let step = problem.map(|_| trail.step().name());
+    let cause = problem.and_then(|problem| problem.cause());
+
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "portaria::request",
+                %request_id,
+                client_request_id,
+                route,
+                key,
+                chat,
+                outcome,
+                status = status.as_u16(),
+                delivery = trail.delivery(problem.map(|problem| &**problem)).name(),
+                duration_ms = milliseconds(durations.total),
+                upstream_ms = milliseconds(durations.upstream),
+                own_ms = milliseconds(durations.own),
+                body_bytes,
+                answer_bytes,
+                reason,
+                step,
+                cause = cause.as_deref(),
+                reported = trail.reported.get(),
+                "{outcome}"
+            )
+        };
+    }
+    // Somebody must look at what failed for reasons of ours or of the upstream's.
+    if outcome == "failed" {
+        line!(warn);
+    } else {
+        line!(info);
+    }
+}
+
+/// With three decimals: a microsecond is the finest that means anything here.
+fn milliseconds(duration: Duration) -> f64 {
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1000.0
+}

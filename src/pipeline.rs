@@ -1,0 +1,113 @@
+//! The pipeline: every step of a request, in the order it meets them.
+//!
+//! Read [`pipeline`] and then [`route`] from top to bottom and you have read the way of
+//! a request; from bottom to top, the way of its answer. The order is promised:
+//!
+//! | step | why here |
+//! | --- | --- |
+//! | run to end | around everything: whatever was begun is finished, logged and counted, even if the client hangs up |
+//! | request id | everything below wants to mention it |
+//! | trace, measure | above all that can refuse, so that refusals are seen and counted |
+//! | answer | so that refusals, too, carry what every answer carries |
+//! | CORS | a preflight carries no key, and a page must be able to read its refusal |
+//! | **respond** | the line: below it `Err(Problem)`, above it only answers |
+//! | room | before any work |
+//! | front | before anything of the request is believed |
+//! | route | from here on, each route has its own steps |
+//! | key | cheap, and the next steps want to know who |
+//! | domain | needs the key's list |
+//! | rate | counts per key; after the two that cost a caller no quota |
+//! | body | a body is never read for a caller who is not allowed in |
+//! | schema | needs the whole body |
+//! | limits | only a message that would really go out counts |
+//! | credential | as late as possible: the token meets the request for one step only |
+//! | send | the wire |
+
+use std::convert::Infallible;
+
+use tower::{
+    ServiceBuilder,
+    util::{BoxCloneSyncService, option_layer},
+};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+
+use crate::{
+    app::Shared,
+    http::{Request, Response},
+    middleware::{
+        answer, body, cors, credential, domain, front, key, limits, measure, rate_limit,
+        request_id, respond, room, run_to_end, schema, trace,
+    },
+    plan::{Plan, RoutePlan},
+    route::{Route, Router},
+    stage::{Below, Next, gate, stage, watch},
+    trail::Step,
+};
+
+/// A finished pipeline. It always answers: the error type is `Infallible`.
+pub type Pipeline = BoxCloneSyncService<Request, Response, Infallible>;
+
+/// What every request meets, whatever its route.
+///
+/// # Errors
+/// Two routes have paths that are the same to a reader; the plan has seen to it.
+pub fn pipeline(
+    plan: &Plan,
+    shared: &Shared,
+    upstream: impl Below,
+) -> Result<Pipeline, matchit::InsertError> {
+    let routes = plan
+        .routes
+        .iter()
+        .map(|plan| (Route::clone(&plan.route), route(plan, upstream.clone())));
+    let stack = ServiceBuilder::new()
+        // Finish what was begun.
+        .layer(run_to_end::layer(shared.tasks.clone()))
+        // Nothing below prints these fields by accident.
+        .layer(SetSensitiveRequestHeadersLayer::new([
+            ::http::header::AUTHORIZATION,
+            key::X_PORTARIA_KEY,
+        ]))
+        // Give the request a name.
+        .layer(request_id::layer(plan.request_timeout))
+        // One line per request.
+        .layer(watch((), trace::write))
+        // Count it.
+        .layer(watch(shared.metrics.clone(), measure::count))
+        // What every answer carries.
+        .layer(watch((), answer::add_fields))
+        // Let pages read what they may.
+        .layer(option_layer(plan.cors.clone().map(cors::Cors::layer)))
+        // ---- Below this line a step may refuse; above it there are only answers.
+        .layer(respond::layer())
+        .layer(gate(Step::Room, shared.room.clone(), room::check))
+        .layer(gate(Step::Front, plan.front.clone(), front::check))
+        .service(Router::new(routes)?);
+    Ok(BoxCloneSyncService::new(stack))
+}
+
+/// What a request for one route meets.
+fn route(plan: &RoutePlan, upstream: impl Below) -> Next {
+    let stack = ServiceBuilder::new()
+        // Who is calling?
+        .layer(gate(Step::Key, plan.keys.clone(), key::check))
+        // From which page?
+        .layer(gate(Step::Domain, (), domain::check))
+        // How often?
+        .layer(gate(Step::Rate, (), rate_limit::check))
+        // How large, of which kind, and is it strict JSON?
+        .layer(stage(Step::Body, plan.body.clone(), body::read))
+        // Is the message right?
+        .layer(gate(Step::Schema, plan.rules.clone(), schema::check))
+        // Does the upstream want one more?
+        .layer(gate(Step::Limits, plan.per_chat.clone(), limits::check))
+        // With whose token do we knock?
+        .layer(stage(
+            Step::Credential,
+            plan.route.clone(),
+            credential::inject,
+        ))
+        // The wire.
+        .service(upstream);
+    Next::new(stack)
+}

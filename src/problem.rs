@@ -1,0 +1,434 @@
+//! In which ways can a request be refused?
+//!
+//! A refusal is a value, [`Problem`], until [`respond`](crate::middleware::respond)
+//! turns it into an `application/problem+json` answer (RFC 9457). No other code
+//! builds one. [`Problem::face`] is the table of them all; the README's table is
+//! compared with it by a test.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use ::http::{HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+use tower::BoxError;
+
+use crate::{
+    http::{Body, Response},
+    json::Malformed,
+    language::Language,
+    schema::{Violation, Violations},
+    trail::Trail,
+};
+
+mod text;
+
+/// Whether the message may have gone out. On every answer as `Portaria-Delivery`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// Certainly not: a repeat is safe.
+    NotSent,
+    /// It was written and no answer came: a repeat may send it twice.
+    Unknown,
+    /// The upstream answered.
+    Sent,
+}
+
+impl Delivery {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Unknown => "unknown",
+            Self::Sent => "sent",
+        }
+    }
+}
+
+/// A refusal, with what is needed to explain it.
+#[derive(Debug)]
+pub enum Problem {
+    /// Framing, target, `Host` or a repeated field that cannot be trusted.
+    MalformedRequest(RequestFault),
+    /// `{id}` of the path is no hyphenated UUID.
+    InvalidPathParameter,
+    /// The body is not strict JSON.
+    MalformedJson(Malformed),
+    /// No gateway key was sent.
+    MissingKey,
+    /// The key opens nothing. The client is not told why; the log is.
+    InvalidKey(KeyFault),
+    /// The page is none of the key's domains.
+    OriginNotAllowed {
+        /// The host of the `Origin`, in ASCII, for the log alone.
+        host: Option<String>,
+    },
+    /// A server's key was used from a web page.
+    KeyUsedInBrowser,
+    /// The key may not call this route.
+    RouteNotAllowed,
+    /// No route has this path.
+    NoSuchRoute,
+    /// The path is right, the method is not.
+    MethodNotAllowed {
+        /// The methods that are right.
+        allow: HeaderValue,
+    },
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// `Expect` asks for something other than `100-continue`.
+    ExpectationFailed,
+    /// `Host` is none of `hosts`.
+    MisdirectedRequest,
+    /// The body is larger than the route allows.
+    BodyTooLarge {
+        /// How many bytes it allows.
+        limit: usize,
+    },
+    /// The target is longer than 2 KiB.
+    UriTooLong,
+    /// More than 64 fields, or a head larger than `max_head`.
+    HeadersTooLarge,
+    /// The body is of another kind than JSON in UTF-8.
+    UnsupportedMediaType(MediaFault),
+    /// The message breaks rules of the schema.
+    InvalidMessage(Violations),
+    /// A limit is reached.
+    RateLimited {
+        /// Which.
+        limit: LimitName,
+        /// When the next message would pass.
+        retry_after: Duration,
+    },
+    /// A mistake of ours.
+    Internal {
+        /// For our log only.
+        what: &'static str,
+        /// What is certain about the message.
+        delivery: Delivery,
+    },
+    /// No connection to the upstream.
+    UpstreamUnreachable {
+        /// For our log only.
+        source: BoxError,
+    },
+    /// The upstream answered 401: the token is at fault, not the application's key.
+    UpstreamRejectedCredential,
+    /// The connection was lost, or what came was no HTTP.
+    UpstreamBrokeOff {
+        /// For our log only.
+        source: BoxError,
+    },
+    /// The upstream answered, but its answer cannot be passed on.
+    UpstreamAnswerRefused {
+        /// Its status.
+        status: StatusCode,
+        /// Why not.
+        fault: AnswerFault,
+    },
+    /// No answer in time.
+    UpstreamTimeout,
+    /// As many requests in flight as there may be.
+    Overloaded,
+    /// The upstream asked for a pause.
+    CoolingDown {
+        /// When it ends.
+        retry_after: Duration,
+    },
+    /// The gateway is about to stop.
+    Draining,
+}
+
+/// What cannot be trusted about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFault {
+    /// No `Host`.
+    HostMissing,
+    /// Several `Host`, or one that is no authority.
+    HostInvalid,
+    /// A target that is not a plain path.
+    TargetForm,
+    /// A target with a query.
+    Query,
+    /// A path with percent-encoding, or empty or dot segments.
+    PathForm,
+    /// A field that must stand alone is repeated.
+    Repeated(&'static str),
+    /// A field with bytes outside visible ASCII.
+    FieldBytes,
+    /// A field name with an underscore.
+    FieldName,
+    /// Both `Authorization: Bearer` and `X-Portaria-Key`.
+    TwoKeys,
+    /// The body ended before its announced length.
+    BodyCutOff,
+    /// CONNECT and TRACE are never for us.
+    Method,
+}
+
+/// Why a key opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFault {
+    /// It is nobody's, or no key at all.
+    Unknown,
+    /// Its time is over.
+    Expired,
+    /// Its time has not come.
+    NotYetValid,
+    /// It is switched off.
+    Disabled,
+}
+
+/// What is wrong with the kind of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MediaFault {
+    /// No `Content-Type`, or one that is not JSON.
+    ContentType,
+    /// A charset other than UTF-8.
+    Charset,
+    /// A `Content-Encoding`.
+    ContentEncoding,
+}
+
+/// Why an answer of the upstream is not passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerFault {
+    /// It is cut off.
+    CutOff,
+    /// It is larger than `max_response`.
+    TooLarge,
+    /// It is a redirect, or wants another protocol.
+    Redirect,
+    /// It contains the token.
+    ContainsToken,
+}
+
+/// Which limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitName {
+    /// Of the key.
+    Key,
+    /// Of the chat.
+    Chat,
+    /// Of all keys together, toward the upstream.
+    Upstream,
+}
+
+impl LimitName {
+    /// Its name, also in `RateLimit` fields.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Chat => "chat",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+impl Problem {
+    /// A mistake of ours, before anything was sent.
+    pub const fn bug(what: &'static str) -> Self {
+        Self::Internal {
+            what,
+            delivery: Delivery::NotSent,
+        }
+    }
+
+    /// The table of refusals: status, code, delivery.
+    ///
+    /// The code is the stable name that clients match on. Never rename one; add a
+    /// new one instead.
+    #[rustfmt::skip] // a table reads best as a table
+    pub fn face(&self) -> (StatusCode, &'static str, Delivery) {
+        use Delivery::{NotSent, Sent, Unknown};
+        use StatusCode as S;
+        match self {
+            Self::MalformedRequest(_)          => (S::BAD_REQUEST,                     "malformed-request",            NotSent),
+            Self::InvalidPathParameter         => (S::BAD_REQUEST,                     "invalid-path-parameter",       NotSent),
+            Self::MalformedJson(_)             => (S::BAD_REQUEST,                     "malformed-json",               NotSent),
+            Self::MissingKey                   => (S::UNAUTHORIZED,                    "missing-key",                  NotSent),
+            Self::InvalidKey(_)                => (S::UNAUTHORIZED,                    "invalid-key",                  NotSent),
+            Self::OriginNotAllowed { .. }      => (S::FORBIDDEN,                       "origin-not-allowed",           NotSent),
+            Self::KeyUsedInBrowser             => (S::FORBIDDEN,                       "key-used-in-browser",          NotSent),
+            Self::RouteNotAllowed              => (S::FORBIDDEN,                       "route-not-allowed",            NotSent),
+            Self::NoSuchRoute                  => (S::NOT_FOUND,                       "no-such-route",                NotSent),
+            Self::MethodNotAllowed { .. }      => (S::METHOD_NOT_ALLOWED,              "method-not-allowed",           NotSent),
+            Self::BodyTimeout                  => (S::REQUEST_TIMEOUT,                 "body-timeout",                 NotSent),
+            Self::ExpectationFailed            => (S::EXPECTATION_FAILED,              "expectation-failed",           NotSent),
+            Self::MisdirectedRequest           => (S::MISDIRECTED_REQUEST,             "misdirected-request",          NotSent),
+            Self::BodyTooLarge { .. }          => (S::PAYLOAD_TOO_LARGE,               "body-too-large",               NotSent),
+            Self::UriTooLong                   => (S::URI_TOO_LONG,                    "uri-too-long",                 NotSent),
+            Self::HeadersTooLarge              => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large",            NotSent),
+            Self::UnsupportedMediaType(_)      => (S::UNSUPPORTED_MEDIA_TYPE,          "unsupported-media-type",       NotSent),
+            Self::InvalidMessage(_)            => (S::UNPROCESSABLE_ENTITY,            "invalid-message",              NotSent),
+            Self::RateLimited { .. }           => (S::TOO_MANY_REQUESTS,               "rate-limited",                 NotSent),
+            Self::Internal { delivery, .. }    => (S::INTERNAL_SERVER_ERROR,           "internal",                     *delivery),
+            Self::UpstreamUnreachable { .. }   => (S::BAD_GATEWAY,                     "upstream-unreachable",         NotSent),
+            Self::UpstreamRejectedCredential   => (S::BAD_GATEWAY,                     "upstream-rejected-credential", NotSent),
+            Self::UpstreamBrokeOff { .. }      => (S::BAD_GATEWAY,                     "upstream-broke-off",           Unknown),
+            Self::UpstreamAnswerRefused { .. } => (S::BAD_GATEWAY,                     "upstream-answer-refused",      Sent),
+            Self::UpstreamTimeout              => (S::GATEWAY_TIMEOUT,                 "upstream-timeout",             Unknown),
+            Self::Overloaded                   => (S::SERVICE_UNAVAILABLE,             "overloaded",                   NotSent),
+            Self::CoolingDown { .. }           => (S::SERVICE_UNAVAILABLE,             "cooling-down",                 NotSent),
+            Self::Draining                     => (S::SERVICE_UNAVAILABLE,             "draining",                     NotSent),
+        }
+    }
+
+    /// The code, except that the ways in which a key is invalid are told apart: for
+    /// our log and metrics, never for the client.
+    pub fn reason(&self) -> &'static str {
+        let Self::InvalidKey(fault) = self else {
+            return self.face().1;
+        };
+        match fault {
+            KeyFault::Unknown => "unknown-key",
+            KeyFault::Expired => "expired-key",
+            KeyFault::NotYetValid => "not-yet-valid-key",
+            KeyFault::Disabled => "disabled-key",
+        }
+    }
+
+    /// What our log may say beyond the reason.
+    pub fn cause(&self) -> Option<Cow<'_, str>> {
+        if let Self::Internal { what, .. } = self {
+            Some(Cow::Borrowed(what))
+        } else if let Self::UpstreamUnreachable { source } | Self::UpstreamBrokeOff { source } =
+            self
+        {
+            Some(Cow::Owned(causes(&**source)))
+        } else if let Self::OriginNotAllowed { host: Some(host) } = self {
+            Some(Cow::Borrowed(host))
+        } else {
+            None
+        }
+    }
+
+    /// Whether the connection must close, because what follows on it cannot be
+    /// trusted to be the next request.
+    fn closes(&self) -> bool {
+        matches!(
+            self,
+            Self::MalformedRequest(_)
+                | Self::BodyTimeout
+                | Self::BodyTooLarge { .. }
+                | Self::HeadersTooLarge
+                | Self::UriTooLong
+                | Self::Draining
+        )
+    }
+
+    /// Which limit refused it.
+    pub fn limit(&self) -> Option<LimitName> {
+        if let Self::RateLimited { limit, .. } = self {
+            Some(*limit)
+        } else {
+            None
+        }
+    }
+
+    /// When a repeat makes sense.
+    fn retry_after(&self) -> Option<u64> {
+        if let Self::RateLimited { retry_after, .. } | Self::CoolingDown { retry_after } = self {
+            Some(whole_seconds(*retry_after))
+        } else {
+            matches!(self, Self::Overloaded | Self::Draining).then_some(1)
+        }
+    }
+
+    /// The answer that the client gets. The problem itself rides along as an
+    /// extension, for what logs and counts.
+    pub fn into_response(self, trail: &Trail, path: &str) -> Response {
+        let (status, code, delivery) = self.face();
+        let language = trail.language;
+        let mut document = json!({
+            "type": format!("urn:problem-type:portaria:{code}"),
+            "title": self.title(language),
+            "status": status.as_u16(),
+            "detail": self.detail(language),
+            "instance": path,
+            "code": code,
+            "request_id": trail.id.to_string(),
+            "delivery": delivery.name(),
+        });
+        self.add_members(language, &mut document);
+
+        let mut response = Response::new(Body::full(document.to_string()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, DOCUMENT);
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+        headers.insert(
+            header::CONTENT_LANGUAGE,
+            HeaderValue::from_static(language.tag()),
+        );
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.closes() {
+            headers.insert(header::CONNECTION, CLOSE);
+        }
+        if let Self::MissingKey = self {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        } else if let Self::InvalidKey(_) = self {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE_INVALID);
+        } else if let Self::MethodNotAllowed { allow } = &self {
+            headers.insert(header::ALLOW, allow.clone());
+        } else if let Self::UnsupportedMediaType(_) = self {
+            headers.insert(header::ACCEPT, JSON);
+        }
+        response.extensions_mut().insert(Arc::new(self));
+        response
+    }
+
+    /// The members that only some problems have.
+    fn add_members(&self, language: Language, document: &mut Value) {
+        if let Some(seconds) = self.retry_after() {
+            document["retry_after"] = seconds.into();
+        }
+        if let Self::RateLimited { limit, .. } = self {
+            document["limit"] = limit.name().into();
+        } else if let Self::UpstreamAnswerRefused { status, .. } = self {
+            document["upstream_status"] = status.as_u16().into();
+        } else if let Self::InvalidMessage(violations) = self {
+            document["errors"] = violations
+                .list
+                .iter()
+                .map(|violation| error(violation, language))
+                .collect();
+        }
+    }
+}
+
+fn error(violation: &Violation, language: Language) -> Value {
+    let mut error = json!({
+        "pointer": violation.pointer,
+        "keyword": violation.keyword,
+        "detail": violation.detail(language),
+    });
+    for (name, number) in [("limit", violation.limit), ("actual", violation.actual)] {
+        if let Some(number) = number {
+            error[name] = number.into();
+        }
+    }
+    error
+}
+
+const DOCUMENT: HeaderValue = HeaderValue::from_static("application/problem+json");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+/// RFC 6750 §3: no `error` where no key was sent.
+const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="portaria""#);
+const CHALLENGE_INVALID: HeaderValue =
+    HeaderValue::from_static(r#"Bearer realm="portaria", error="invalid_token""#);
+
+/// Rounded up, so that a client that waits exactly this long passes.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    (wait.as_secs() + u64::from(0 < wait.subsec_nanos())).max(1)
+}
+
+/// An error with all its causes, as our log shows it.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

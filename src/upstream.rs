@@ -1,0 +1,263 @@
+//! The last step: the wire.
+//!
+//! A message is written at most once. What went wrong is told apart by one question:
+//! may a byte of it have left? hyper asks for a request's body before it writes any of
+//! the request, so a body that was never asked for never left ([`Asked`]). Repeated
+//! are only failures before that, by hyper-util itself: a pooled connection that turns
+//! out to be closed.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use ::http::{
+    HeaderValue, StatusCode, Uri, Version, header,
+    uri::{Authority, PathAndQuery, Scheme},
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper_rustls::MaybeHttpsStream;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tower::{BoxError, Service, timeout::Timeout, util::BoxCloneSyncService};
+
+use crate::{
+    config::HttpVersion,
+    http::{Body, Request, Response},
+    problem::{AnswerFault, Problem},
+    trail::{Step, Trail},
+};
+
+pub mod headers;
+
+/// How the upstream is reached.
+#[derive(Debug)]
+pub struct Settings {
+    /// http or https.
+    pub scheme: Scheme,
+    /// Host and port.
+    pub authority: Authority,
+    /// Which HTTP to speak.
+    pub http_version: HttpVersion,
+    /// The trust anchors, for https.
+    pub tls: rustls::ClientConfig,
+    /// DNS, TCP and TLS together.
+    pub connect_timeout: Duration,
+    /// From the request written to the head of the answer.
+    pub response_timeout: Duration,
+    /// The largest answer.
+    pub max_response: usize,
+    /// How long an unused connection is kept.
+    pub pool_idle_timeout: Duration,
+}
+
+/// The upstream, as a service.
+#[derive(Clone, Debug)]
+pub struct Upstream(Arc<Inner>);
+
+/// Opens a connection within its time.
+type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
+
+#[derive(Debug)]
+struct Inner {
+    client: Client<Connector, Asked>,
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+    /// With HTTP/2 the head is written before the body is asked for, and `Host` is
+    /// `:authority`.
+    may_be_http2: bool,
+    response_timeout: Duration,
+    max_response: usize,
+}
+
+impl Upstream {
+    /// Makes the pool. No connection is opened yet.
+    ///
+    /// # Errors
+    /// The authority is no header value.
+    pub fn new(settings: &Settings) -> Result<Self, ::http::header::InvalidHeaderValue> {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        let https = hyper_rustls::HttpsConnectorBuilder::new()
+            .with_tls_config(settings.tls.clone())
+            .https_or_http();
+        let https = match settings.http_version {
+            HttpVersion::Http1 => https.enable_http1().wrap_connector(tcp),
+            HttpVersion::Http2 => https.enable_http2().wrap_connector(tcp),
+            HttpVersion::Auto => https.enable_all_versions().wrap_connector(tcp),
+        };
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .pool_idle_timeout(settings.pool_idle_timeout)
+            .http2_only(settings.http_version == HttpVersion::Http2)
+            .build(Connector::new(Timeout::new(
+                https,
+                settings.connect_timeout,
+            )));
+        let may_be_http2 = match settings.http_version {
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+            HttpVersion::Auto => settings.scheme == Scheme::HTTPS,
+        };
+        Ok(Self(Arc::new(Inner {
+            client,
+            host: HeaderValue::from_str(settings.authority.as_str())?,
+            scheme: settings.scheme.clone(),
+            authority: settings.authority.clone(),
+            may_be_http2,
+            response_timeout: settings.response_timeout,
+            max_response: settings.max_response,
+        })))
+    }
+}
+
+impl Service<Request> for Upstream {
+    type Response = Response;
+    type Error = Problem;
+    type Future = BoxFuture<'static, Result<Response, Problem>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: Request) -> Self::Future {
+        let upstream = self.0.clone();
+        Box::pin(async move {
+            let trail = Trail::of(&req)?.clone();
+            trail.enter(Step::Send);
+            let began = Instant::now();
+            let answer = upstream.send(&trail, req).await;
+            trail.waited_for_upstream(began.elapsed());
+            answer
+        })
+    }
+}
+
+impl Inner {
+    async fn send(&self, trail: &Trail, req: Request) -> Result<Response, Problem> {
+        let was_asked = Arc::new(AtomicBool::new(false));
+        let req = self.address(req)?.map(|body| Asked {
+            body,
+            was_asked: was_asked.clone(),
+        });
+        trail.sending();
+        let deadline = trail.deadline.min(Instant::now() + self.response_timeout);
+        let answer = timeout_at(deadline, self.client.request(req)).await;
+        let may_have_left = self.may_be_http2 || was_asked.load(Ordering::Relaxed);
+        let answer = match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if error.is_connect() || !may_have_left => {
+                trail.never_left();
+                return Err(Problem::UpstreamUnreachable {
+                    source: error.into(),
+                });
+            }
+            Ok(Err(error)) => {
+                return Err(Problem::UpstreamBrokeOff {
+                    source: error.into(),
+                });
+            }
+            Err(elapsed) if !may_have_left => {
+                trail.never_left();
+                return Err(Problem::UpstreamUnreachable {
+                    source: elapsed.into(),
+                });
+            }
+            Err(_elapsed) => return Err(Problem::UpstreamTimeout),
+        };
+        trail.answered();
+        self.read(trail, answer).await
+    }
+
+    /// Turns a path into a request to our one authority. Whatever made the request, it
+    /// cannot go anywhere else, and so cannot its token.
+    fn address(&self, mut req: Request) -> Result<Request, Problem> {
+        let path = req
+            .uri()
+            .path_and_query()
+            .cloned()
+            .unwrap_or(PathAndQuery::from_static("/"));
+        *req.uri_mut() = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(path)
+            .build()
+            .map_err(|_| Problem::bug("a checked path became no URI"))?;
+        *req.version_mut() = Version::HTTP_11;
+        if !self.may_be_http2 {
+            req.headers_mut().insert(header::HOST, self.host.clone());
+        }
+        Ok(req)
+    }
+
+    /// Reads the answer whole, so that nobody ever sees half of one.
+    async fn read(
+        &self,
+        trail: &Trail,
+        answer: ::http::Response<hyper::body::Incoming>,
+    ) -> Result<Response, Problem> {
+        let status = answer.status();
+        let refused = |fault| Problem::UpstreamAnswerRefused { status, fault };
+        if status.is_redirection() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refused(AnswerFault::Redirect));
+        }
+        let (mut parts, body) = answer.into_parts();
+        let deadline = trail.deadline.min(Instant::now() + self.response_timeout);
+        let body = match timeout_at(deadline, Limited::new(body, self.max_response).collect()).await
+        {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                return Err(refused(AnswerFault::TooLarge));
+            }
+            Ok(Err(_)) | Err(_) => return Err(refused(AnswerFault::CutOff)),
+        };
+        headers::strip_answer(&mut parts.headers);
+        parts.version = Version::HTTP_11;
+        Ok(Response::from_parts(parts, Body::full(body)))
+    }
+}
+
+/// A body that remembers whether it was asked for.
+#[derive(Debug)]
+struct Asked {
+    body: Body,
+    was_asked: Arc<AtomicBool>,
+}
+
+impl http_body::Body for Asked {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.was_asked.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
