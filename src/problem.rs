@@ -2,8 +2,7 @@
 //!
 //! A refusal is a value, [`Problem`], until [`respond`](crate::middleware::respond)
 //! turns it into an `application/problem+json` answer (RFC 9457). No other code
-//! builds one. [`Problem::face`] is the table of them all; the README's table is
-//! compared with it by a test.
+//! builds one. [`table`](Code) lists them all; a test compares it with the README.
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -19,7 +18,10 @@ use crate::{
     trail::Trail,
 };
 
+mod table;
 mod text;
+
+pub use table::Code;
 
 /// Whether the message may have gone out. On every answer as `Portaria-Delivery`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -232,43 +234,46 @@ impl Problem {
         }
     }
 
-    /// The table of refusals: status, code, delivery.
-    ///
-    /// The code is the stable name that clients match on. Never rename one; add a
-    /// new one instead.
-    #[rustfmt::skip] // a table reads best as a table
-    pub fn face(&self) -> (StatusCode, &'static str, Delivery) {
-        use Delivery::{NotSent, Sent, Unknown};
-        use StatusCode as S;
+    /// Its row in the table.
+    pub fn code(&self) -> Code {
         match self {
-            Self::MalformedRequest(_)          => (S::BAD_REQUEST,                     "malformed-request",            NotSent),
-            Self::InvalidPathParameter         => (S::BAD_REQUEST,                     "invalid-path-parameter",       NotSent),
-            Self::MalformedJson(_)             => (S::BAD_REQUEST,                     "malformed-json",               NotSent),
-            Self::MissingKey                   => (S::UNAUTHORIZED,                    "missing-key",                  NotSent),
-            Self::InvalidKey(_)                => (S::UNAUTHORIZED,                    "invalid-key",                  NotSent),
-            Self::OriginNotAllowed { .. }      => (S::FORBIDDEN,                       "origin-not-allowed",           NotSent),
-            Self::KeyUsedInBrowser             => (S::FORBIDDEN,                       "key-used-in-browser",          NotSent),
-            Self::RouteNotAllowed              => (S::FORBIDDEN,                       "route-not-allowed",            NotSent),
-            Self::NoSuchRoute                  => (S::NOT_FOUND,                       "no-such-route",                NotSent),
-            Self::MethodNotAllowed { .. }      => (S::METHOD_NOT_ALLOWED,              "method-not-allowed",           NotSent),
-            Self::BodyTimeout                  => (S::REQUEST_TIMEOUT,                 "body-timeout",                 NotSent),
-            Self::ExpectationFailed            => (S::EXPECTATION_FAILED,              "expectation-failed",           NotSent),
-            Self::MisdirectedRequest           => (S::MISDIRECTED_REQUEST,             "misdirected-request",          NotSent),
-            Self::BodyTooLarge { .. }          => (S::PAYLOAD_TOO_LARGE,               "body-too-large",               NotSent),
-            Self::UriTooLong                   => (S::URI_TOO_LONG,                    "uri-too-long",                 NotSent),
-            Self::HeadersTooLarge              => (S::REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large",            NotSent),
-            Self::UnsupportedMediaType(_)      => (S::UNSUPPORTED_MEDIA_TYPE,          "unsupported-media-type",       NotSent),
-            Self::InvalidMessage(_)            => (S::UNPROCESSABLE_ENTITY,            "invalid-message",              NotSent),
-            Self::RateLimited { .. }           => (S::TOO_MANY_REQUESTS,               "rate-limited",                 NotSent),
-            Self::Internal { delivery, .. }    => (S::INTERNAL_SERVER_ERROR,           "internal",                     *delivery),
-            Self::UpstreamUnreachable { .. }   => (S::BAD_GATEWAY,                     "upstream-unreachable",         NotSent),
-            Self::UpstreamRejectedCredential   => (S::BAD_GATEWAY,                     "upstream-rejected-credential", NotSent),
-            Self::UpstreamBrokeOff { .. }      => (S::BAD_GATEWAY,                     "upstream-broke-off",           Unknown),
-            Self::UpstreamAnswerRefused { .. } => (S::BAD_GATEWAY,                     "upstream-answer-refused",      Sent),
-            Self::UpstreamTimeout              => (S::GATEWAY_TIMEOUT,                 "upstream-timeout",             Unknown),
-            Self::Overloaded                   => (S::SERVICE_UNAVAILABLE,             "overloaded",                   NotSent),
-            Self::CoolingDown { .. }           => (S::SERVICE_UNAVAILABLE,             "cooling-down",                 NotSent),
-            Self::Draining                     => (S::SERVICE_UNAVAILABLE,             "draining",                     NotSent),
+            Self::MalformedRequest(_) => Code::MalformedRequest,
+            Self::InvalidPathParameter => Code::InvalidPathParameter,
+            Self::MalformedJson(_) => Code::MalformedJson,
+            Self::MissingKey => Code::MissingKey,
+            Self::InvalidKey(_) => Code::InvalidKey,
+            Self::OriginNotAllowed { .. } => Code::OriginNotAllowed,
+            Self::KeyUsedInBrowser => Code::KeyUsedInBrowser,
+            Self::RouteNotAllowed => Code::RouteNotAllowed,
+            Self::NoSuchRoute => Code::NoSuchRoute,
+            Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::BodyTimeout => Code::BodyTimeout,
+            Self::ExpectationFailed => Code::ExpectationFailed,
+            Self::MisdirectedRequest => Code::MisdirectedRequest,
+            Self::BodyTooLarge { .. } => Code::BodyTooLarge,
+            Self::UriTooLong => Code::UriTooLong,
+            Self::HeadersTooLarge => Code::HeadersTooLarge,
+            Self::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
+            Self::InvalidMessage(_) => Code::InvalidMessage,
+            Self::RateLimited { .. } => Code::RateLimited,
+            Self::Internal { .. } => Code::Internal,
+            Self::UpstreamUnreachable { .. } => Code::UpstreamUnreachable,
+            Self::UpstreamRejectedCredential => Code::UpstreamRejectedCredential,
+            Self::UpstreamBrokeOff { .. } => Code::UpstreamBrokeOff,
+            Self::UpstreamAnswerRefused { .. } => Code::UpstreamAnswerRefused,
+            Self::UpstreamTimeout => Code::UpstreamTimeout,
+            Self::Overloaded => Code::Overloaded,
+            Self::CoolingDown { .. } => Code::CoolingDown,
+            Self::Draining => Code::Draining,
+        }
+    }
+
+    /// Whether the message may have gone out.
+    pub fn delivery(&self) -> Delivery {
+        if let Self::Internal { delivery, .. } = self {
+            *delivery
+        } else {
+            self.code().delivery()
         }
     }
 
@@ -276,7 +281,7 @@ impl Problem {
     /// our log and metrics, never for the client.
     pub fn reason(&self) -> &'static str {
         let Self::InvalidKey(fault) = self else {
-            return self.face().1;
+            return self.code().name();
         };
         match fault {
             KeyFault::Unknown => "unknown-key",
@@ -336,22 +341,22 @@ impl Problem {
     /// The answer that the client gets. The problem itself rides along as an
     /// extension, for what logs and counts.
     pub fn into_response(self, trail: &Trail, path: &str) -> Response {
-        let (status, code, delivery) = self.face();
+        let code = self.code();
         let language = trail.language;
         let mut document = json!({
-            "type": format!("urn:problem-type:portaria:{code}"),
-            "title": self.title(language),
-            "status": status.as_u16(),
+            "type": format!("urn:problem-type:portaria:{}", code.name()),
+            "title": code.title(language),
+            "status": code.status().as_u16(),
             "detail": self.detail(language),
             "instance": path,
-            "code": code,
+            "code": code.name(),
             "request_id": trail.id.to_string(),
-            "delivery": delivery.name(),
+            "delivery": self.delivery().name(),
         });
         self.add_members(language, &mut document);
 
         let mut response = Response::new(Body::full(document.to_string()));
-        *response.status_mut() = status;
+        *response.status_mut() = code.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, DOCUMENT);
         headers.insert(header::CACHE_CONTROL, NO_STORE);

@@ -208,7 +208,7 @@ impl Trail {
     /// of the upstream's, or where nothing more is known, the trail does.
     pub fn delivery(&self, problem: Option<&Problem>) -> Delivery {
         match (problem, self.fate.load(Ordering::Relaxed)) {
-            (Some(problem), _) => problem.face().2,
+            (Some(problem), _) => problem.delivery(),
             (None, NOT_SENT) => Delivery::NotSent,
             (None, SENT) => Delivery::Sent,
             (None, _) => Delivery::Unknown,

@@ -165,7 +165,7 @@ mod tests {
                 headers.insert(X_PORTARIA_KEY, value.parse().unwrap());
             }
 
-            let found = presented(&headers).map_err(|problem| problem.face().1);
+            let found = presented(&headers).map_err(|problem| problem.code().name());
 
             assert_eq!(found, expected, "{authorization:?} {other:?}");
         }

@@ -1,4 +1,4 @@
-//! How is a refusal said, in English and in Portuguese?
+//! What happened this time, in English and in Portuguese?
 //!
 //! Never with a value that the client sent.
 
@@ -10,52 +10,6 @@ use crate::language::Language;
 type Pair = (&'static str, &'static str);
 
 impl Problem {
-    /// What kind of refusal it is. Always the same for one code.
-    pub fn title(&self, language: Language) -> &'static str {
-        let (english, portuguese): Pair = match self {
-            Self::MalformedRequest(_) => ("Malformed request", "Requisição malformada"),
-            Self::InvalidPathParameter => {
-                ("Invalid path parameter", "Parâmetro de caminho inválido")
-            }
-            Self::MalformedJson(_) => ("Malformed JSON", "JSON malformado"),
-            Self::MissingKey => ("Key missing", "Chave ausente"),
-            Self::InvalidKey(_) => ("Key not valid", "Chave inválida"),
-            Self::OriginNotAllowed { .. } => ("Origin not allowed", "Origem não permitida"),
-            Self::KeyUsedInBrowser => ("Key used in a browser", "Chave usada em um navegador"),
-            Self::RouteNotAllowed => ("Route not allowed", "Rota não permitida"),
-            Self::NoSuchRoute => ("No such route", "Rota inexistente"),
-            Self::MethodNotAllowed { .. } => ("Method not allowed", "Método não permitido"),
-            Self::BodyTimeout => ("Body too slow", "Corpo lento demais"),
-            Self::ExpectationFailed => ("Expectation failed", "Expectativa não atendida"),
-            Self::MisdirectedRequest => ("Misdirected request", "Requisição mal direcionada"),
-            Self::BodyTooLarge { .. } => ("Body too large", "Corpo grande demais"),
-            Self::UriTooLong => ("URI too long", "URI longa demais"),
-            Self::HeadersTooLarge => ("Headers too large", "Cabeçalhos grandes demais"),
-            Self::UnsupportedMediaType(_) => {
-                ("Unsupported media type", "Tipo de mídia não suportado")
-            }
-            Self::InvalidMessage(_) => ("Invalid message", "Mensagem inválida"),
-            Self::RateLimited { .. } => ("Too many requests", "Requisições demais"),
-            Self::Internal { .. } => ("Internal error", "Erro interno"),
-            Self::UpstreamUnreachable { .. } => ("Upstream unreachable", "Upstream inacessível"),
-            Self::UpstreamRejectedCredential => (
-                "Upstream rejected the gateway's credential",
-                "O upstream rejeitou a credencial do gateway",
-            ),
-            Self::UpstreamBrokeOff { .. } => {
-                ("Upstream broke off", "O upstream interrompeu a conexão")
-            }
-            Self::UpstreamAnswerRefused { .. } => {
-                ("Upstream's answer refused", "Resposta do upstream recusada")
-            }
-            Self::UpstreamTimeout => ("Upstream timed out", "O upstream não respondeu a tempo"),
-            Self::Overloaded => ("Overloaded", "Sobrecarregado"),
-            Self::CoolingDown { .. } => ("Cooling down", "Em pausa"),
-            Self::Draining => ("Draining", "Encerrando"),
-        };
-        language.pick(english, portuguese)
-    }
-
     /// What happened this time, and what to do about it.
     pub fn detail(&self, language: Language) -> Cow<'static, str> {
         let (english, portuguese): Pair = match self {
