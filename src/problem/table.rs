@@ -44,12 +44,12 @@ macro_rules! table {
 
 table! {
     MalformedRequest,           BAD_REQUEST,                     "malformed-request",            NotSent, "Malformed request",         "Requisição malformada";
-    InvalidPathParameter,       BAD_REQUEST,                     "invalid-path-parameter",       NotSent, "Invalid path parameter",    "Parâmetro de caminho inválido";
+    InvalidPathParameter,       BAD_REQUEST,                     "invalid-path-parameter",       NotSent, "Path parameter not valid",   "Parâmetro de caminho inválido";
     MalformedJson,              BAD_REQUEST,                     "malformed-json",               NotSent, "Malformed JSON",            "JSON malformado";
     MissingKey,                 UNAUTHORIZED,                    "missing-key",                  NotSent, "Key missing",               "Chave ausente";
     InvalidKey,                 UNAUTHORIZED,                    "invalid-key",                  NotSent, "Key not valid",             "Chave inválida";
     OriginNotAllowed,           FORBIDDEN,                       "origin-not-allowed",           NotSent, "Origin not allowed",        "Origem não permitida";
-    KeyUsedInBrowser,           FORBIDDEN,                       "key-used-in-browser",          NotSent, "Key used in a browser",     "Chave usada em um navegador";
+    KeyUsedInBrowser,           FORBIDDEN,                       "key-used-in-browser",          NotSent, "Server key used in a browser","Chave de servidor usada em um navegador";
     RouteNotAllowed,            FORBIDDEN,                       "route-not-allowed",            NotSent, "Route not allowed",         "Rota não permitida";
     NoSuchRoute,                NOT_FOUND,                       "no-such-route",                NotSent, "No such route",             "Rota inexistente";
     MethodNotAllowed,           METHOD_NOT_ALLOWED,              "method-not-allowed",           NotSent, "Method not allowed",        "Método não permitido";
@@ -59,18 +59,18 @@ table! {
     UnsupportedMediaType,       UNSUPPORTED_MEDIA_TYPE,          "unsupported-media-type",       NotSent, "Unsupported media type",    "Tipo de mídia não suportado";
     ExpectationFailed,          EXPECTATION_FAILED,              "expectation-failed",           NotSent, "Expectation failed",        "Expectativa não atendida";
     MisdirectedRequest,         MISDIRECTED_REQUEST,             "misdirected-request",          NotSent, "Misdirected request",       "Requisição mal direcionada";
-    InvalidMessage,             UNPROCESSABLE_ENTITY,            "invalid-message",              NotSent, "Invalid message",           "Mensagem inválida";
+    InvalidMessage,             UNPROCESSABLE_ENTITY,            "invalid-message",              NotSent, "Message not valid",         "Mensagem inválida";
     RateLimited,                TOO_MANY_REQUESTS,               "rate-limited",                 NotSent, "Too many requests",         "Requisições demais";
     HeadersTooLarge,            REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large",            NotSent, "Headers too large",         "Cabeçalhos grandes demais";
     Internal,                   INTERNAL_SERVER_ERROR,           "internal",                     Unknown, "Internal error",            "Erro interno";
     UpstreamUnreachable,        BAD_GATEWAY,                     "upstream-unreachable",         NotSent, "Upstream unreachable",      "Upstream inacessível";
-    UpstreamRejectedCredential, BAD_GATEWAY,                     "upstream-rejected-credential", NotSent, "Credential rejected",       "Credencial rejeitada";
+    UpstreamRejectedCredential, BAD_GATEWAY,                     "upstream-rejected-credential", NotSent, "Upstream rejected the credential","O upstream rejeitou a credencial";
     UpstreamBrokeOff,           BAD_GATEWAY,                     "upstream-broke-off",           Unknown, "Upstream broke off",        "O upstream interrompeu a conexão";
-    UpstreamAnswerRefused,      BAD_GATEWAY,                     "upstream-answer-refused",      Sent,    "Upstream's answer refused", "Resposta do upstream recusada";
+    UpstreamAnswerRefused,      BAD_GATEWAY,                     "upstream-answer-refused",      Sent,    "Upstream answer refused",    "Resposta do upstream recusada";
     Overloaded,                 SERVICE_UNAVAILABLE,             "overloaded",                   NotSent, "Overloaded",                "Sobrecarregado";
     CoolingDown,                SERVICE_UNAVAILABLE,             "cooling-down",                 NotSent, "Cooling down",              "Em pausa";
     Draining,                   SERVICE_UNAVAILABLE,             "draining",                     NotSent, "Draining",                  "Encerrando";
-    UpstreamTimeout,            GATEWAY_TIMEOUT,                 "upstream-timeout",             Unknown, "Upstream timed out",        "O upstream não respondeu a tempo";
+    UpstreamTimeout,            GATEWAY_TIMEOUT,                 "upstream-timeout",             Unknown, "Upstream timeout",          "O upstream não respondeu a tempo";
 }
 
 #[cfg(test)]
