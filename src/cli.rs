@@ -19,12 +19,17 @@ mod completions;
 mod key;
 mod mock;
 mod schema;
+mod validate;
 
 /// The front desk between your applications and the Wegly API
 ///
 /// Applications hold a gateway key; only Portaria holds the Wegly token.
+///
+/// Every command ends with 0 if all went well, with 64 if the command line or a file that
+/// it names is wrong, and with 70 if Portaria itself failed. Those that judge end with 1
+/// if the answer is no.
 #[derive(Debug, Parser)]
-#[command(name = "portaria", version, after_help = example("portaria key new --name billing"))]
+#[command(name = "portaria", version, after_help = example("portaria validate message.json"))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -32,6 +37,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Validate(validate::Validate),
     #[command(subcommand)]
     Key(key::Key),
     Mock(mock::Mock),
@@ -45,6 +51,7 @@ impl Cli {
     pub fn run(self) -> Result<(), Failure> {
         let mut out = Output(anstream::stdout());
         let done = match self.command {
+            Command::Validate(validate) => validate.run(&mut out),
             Command::Key(key) => key.run(&mut out),
             Command::Mock(mock) => mock.run(&mut out),
             Command::Schema(schema) => schema.run(&mut out),
@@ -61,6 +68,9 @@ pub enum Failure {
     /// The command line cannot be parsed. Or it asks for help, which is no failure.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
+    /// The answer is no, and it has been given.
+    #[error("refused")]
+    Refused,
     /// What the command line names cannot be used.
     #[error("{0}")]
     Usage(String),
@@ -83,6 +93,7 @@ impl Failure {
         // Where standard error is closed too, nobody can be told.
         let _ = match self {
             Self::CommandLine(error) => error.print(),
+            Self::Refused => Ok(()),
             Self::Usage(_) | Self::Internal(_) => {
                 writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {self}")
             }
@@ -93,6 +104,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         let code = match self {
             Self::CommandLine(error) if !error.use_stderr() => 0,
+            Self::Refused => 1,
             Self::CommandLine(_) | Self::Usage(_) => 64,
             Self::Internal(_) => 70,
         };
@@ -107,6 +119,7 @@ impl From<io::Error> for Failure {
     }
 }
 
+const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// The end of a command's help.

@@ -14,9 +14,11 @@ use std::{
 
 use clap::CommandFactory as _;
 use portaria::cli::Cli;
+use serde_json::{Value, json};
 
 /// The codes that a command ends with.
 const DONE: i32 = 0;
+const REFUSED: i32 = 1;
 const USAGE: i32 = 64;
 
 #[test]
@@ -69,6 +71,8 @@ fn a_bad_command_line_ends_with_64_and_says_why_on_standard_error() {
         &["key", "new", "--name", "Not A Name"],
         &["key", "new", "--name", ""],
         &["key", "new", "--name", &"a".repeat(65)],
+        &["validate"],
+        &["validate", "--format", "yaml", "-"],
         &["mock", "--listen", "nowhere"],
         &["mock", "--latency", "1"],
         &["mock", "--fail-rate", "1.1"],
@@ -145,6 +149,136 @@ fn a_mistyped_key_is_not_hashed_and_not_shown() {
 }
 
 #[test]
+fn valid_messages_end_with_0_and_one_invalid_message_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(&folder, "good.json", GOOD_MESSAGE);
+    let bad = file(&folder, "bad.json", BAD_MESSAGE);
+    let broken = file(&folder, "broken.json", "{\n  \"a\": }");
+
+    let all_good = portaria(&["validate", &good, &good]).output().unwrap();
+    let mixed = portaria(&["validate", &good, &bad, &broken])
+        .output()
+        .unwrap();
+
+    assert_eq!(all_good.status.code(), Some(DONE));
+    assert_eq!(text(&all_good.stdout), format!("{good}: valid\n").repeat(2));
+    assert_eq!(mixed.status.code(), Some(REFUSED));
+    assert_eq!(text(&mixed.stderr), "");
+    let lines: Vec<_> = text(&mixed.stdout).lines().collect();
+    assert_eq!(lines[0], format!("{good}: valid"));
+    assert!(
+        lines[1].starts_with(&format!("{bad}: /action/buttons/0/title: is 21 ")),
+        "{}",
+        lines[1]
+    );
+    assert!(
+        lines[2].starts_with(&format!("{bad}: /body: ")),
+        "{}",
+        lines[2]
+    );
+    assert!(lines[3].starts_with(&format!("{broken}: ")), "{}", lines[3]);
+    assert!(lines[3].ends_with("(line 2, column 8)"), "{}", lines[3]);
+    assert_eq!(lines.len(), 4);
+}
+
+#[test]
+fn a_program_gets_the_verdicts_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(&folder, "good.json", GOOD_MESSAGE);
+    let broken = file(&folder, "broken.json", "{\n  \"a\": }");
+
+    let arguments = ["validate", "--format", "json", &good, "-", &broken];
+    let ended = with_input(&arguments, BAD_MESSAGE);
+
+    assert_eq!(ended.status.code(), Some(REFUSED));
+    let reports: Value = serde_json::from_slice(&ended.stdout).unwrap();
+    let [first, second, third] = &reports.as_array().unwrap()[..] else {
+        panic!("{reports}");
+    };
+    assert_eq!(
+        *first,
+        json!({ "file": good, "valid": true, "errors": [], "truncated": false })
+    );
+    assert_eq!(second["file"], "-");
+    assert_eq!(second["valid"], false);
+    assert_eq!(second["errors"][0]["pointer"], "/action/buttons/0/title");
+    assert_eq!(second["errors"][0]["keyword"], "maxLength");
+    assert_eq!(second["errors"][0]["limit"], 20);
+    assert_eq!(second["errors"][0]["actual"], 21);
+    assert_eq!(second["errors"][1]["keyword"], "required");
+    assert_eq!(second["errors"][1].get("limit"), None);
+    assert_eq!(third["errors"][0]["line"], 2);
+    assert_eq!(third["errors"][0]["column"], 8);
+}
+
+#[test]
+fn a_schema_is_built_in_or_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = file(&folder, "own.json", r#"{"type":"array"}"#);
+
+    for (schema, message, expected) in [
+        ("wegly", BAD_MESSAGE.replace("{}", r#"{"text":"Oi"}"#), DONE),
+        (
+            "whatsapp",
+            BAD_MESSAGE.replace("{}", r#"{"text":"Oi"}"#),
+            REFUSED,
+        ),
+        (&own, "[]".to_owned(), DONE),
+        (&own, GOOD_MESSAGE.to_owned(), REFUSED),
+    ] {
+        let ended = with_input(&["validate", "--schema", schema, "-"], &message);
+
+        assert_eq!(ended.status.code(), Some(expected), "{schema}: {message}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_compiled_is_no_verdict() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = file(&folder, "good.json", GOOD_MESSAGE);
+    let misspelt = file(&folder, "misspelt.json", r#"{"tpye":"object","x":1}"#);
+
+    for (arguments, said) in [
+        (
+            ["validate", "--schema", "wegli", &good],
+            "cannot read wegli: ",
+        ),
+        (["validate", "--schema", &misspelt, &good], "/tpye"),
+        (["validate", "--schema", &misspelt, &good], "/x"),
+        (
+            ["validate", &good, "--", "nowhere.json"],
+            "cannot read nowhere.json: ",
+        ),
+    ] {
+        let ended = portaria(&arguments).output().unwrap();
+
+        assert_eq!(ended.status.code(), Some(USAGE), "{arguments:?}");
+        assert_eq!(text(&ended.stdout), "", "{arguments:?}");
+        assert!(
+            text(&ended.stderr).contains(said),
+            "{}",
+            text(&ended.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_schema_of_the_config_accepts_a_new_key_and_notices_a_typo() {
+    let printed = portaria(&["schema", "config"]).output().unwrap();
+    let schema: Value = serde_json::from_slice(&printed.stdout).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let made = portaria(&["key", "new"]).output().unwrap();
+    let made = text(&made.stdout);
+    let entry: toml::Table = made[made.find("[[keys]]").unwrap()..].parse().unwrap();
+    let mut config = serde_json::to_value(entry).unwrap();
+
+    assert_eq!(printed.status.code(), Some(DONE));
+    assert!(schema.is_valid(&config), "{config}");
+    config["keys"][0]["nmae"] = json!("x");
+    assert!(!schema.is_valid(&config));
+}
+
+#[test]
 fn completions_are_there_for_every_shell() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let ended = portaria(&["completions", shell]).output().unwrap();
@@ -205,6 +339,12 @@ fn an_address_that_is_taken_is_named() {
 /// A well-formed key that opens nothing.
 const KEY: &str = "ptr_0123456789ABCDEFGHIJKLMNOPQRSTUV0FoORv";
 
+const GOOD_MESSAGE: &str = r#"{"interactive_type":"button","body":{"text":"Oi"},
+    "action":{"buttons":[{"id":"1","title":"Sim"}]}}"#;
+/// Without a text, and with a title one character too long for WhatsApp.
+const BAD_MESSAGE: &str = r#"{"interactive_type":"button","body":{},
+    "action":{"buttons":[{"id":"1","title":"123456789012345678901"}]}}"#;
+
 /// The program, in an environment of its own.
 fn portaria(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portaria"));
@@ -219,13 +359,16 @@ fn portaria(arguments: &[&str]) -> Command {
 
 fn with_input(arguments: &[&str], input: &str) -> Output {
     let mut child = portaria(arguments).spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
     child.wait_with_output().unwrap()
+}
+
+fn file(folder: &tempfile::TempDir, name: &str, content: &str) -> String {
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path.into_os_string().into_string().unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {

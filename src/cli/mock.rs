@@ -79,8 +79,11 @@ impl Mock {
             }
             Ok(())
         };
-        let ((), printed) = tokio::join!(mock::serve(listener, mock, stop), print);
-        printed
+        let serve = async {
+            mock::serve(listener, mock, stop).await;
+            Ok(())
+        };
+        tokio::try_join!(serve, print).map(|_| ())
     }
 }
 
