@@ -2,8 +2,8 @@
 //!
 //! The rules are a JSON Schema (2020-12), built in or an operator's own. It is compiled
 //! when the config is loaded, and whatever in it would check less than it seems to stops
-//! the start ([`lint`]). A message is first asked only whether it is valid; the report,
-//! which costs more, is made for those that are not ([`violation`]). A report repeats no
+//! the start (`lint`). A message is first asked only whether it is valid; the report,
+//! which costs more, is made for those that are not (`violation`). A report repeats no
 //! value of the message.
 //!
 //! `schemas/README.md` tells writers of schemas what they may rely on.
@@ -14,6 +14,7 @@ mod lint;
 #[cfg(test)]
 mod tests;
 mod violation;
+mod words;
 
 use std::fmt;
 
