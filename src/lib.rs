@@ -11,6 +11,7 @@ pub mod language;
 pub mod schema;
 
 pub mod config;
+pub mod secret;
 
 pub mod gateway_key;
 pub mod mock;
