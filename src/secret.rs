@@ -46,29 +46,25 @@ pub fn read(
     source: &Source,
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<SecretString, SecretError> {
-    let mut text = Zeroizing::new(String::new());
+    // One byte more than is allowed, and a line break. Never the whole file: it might
+    // be `/dev/zero`.
+    const ROOM: usize = LARGEST + 3;
+
+    let mut text = Zeroizing::new(Vec::with_capacity(ROOM));
     match source {
         Source::File(path) => {
-            // Never the whole file: it might be `/dev/zero`.
-            let limit = LARGEST as u64 + 3;
             let file = File::open(path).map_err(SecretError::Unreadable)?;
-            file.take(limit)
-                .read_to_string(&mut text)
-                .map_err(|error| match error.kind() {
-                    io::ErrorKind::InvalidData => SecretError::NotVisible,
-                    _ => SecretError::Unreadable(error), // TEMP
-                })?;
+            let mut start = file.take(ROOM as u64);
+            start
+                .read_to_end(&mut text)
+                .map_err(SecretError::Unreadable)?;
         }
-        Source::Env(name) => *text = environment(name).ok_or(SecretError::Unset)?,
+        Source::Env(name) => *text = environment(name).ok_or(SecretError::Unset)?.into_bytes(),
     }
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let secret = if line.len() < text.len() {
-        line.strip_suffix('\r').unwrap_or(line)
-    } else {
-        line
+    let secret = match text.as_slice() {
+        [line @ .., b'\r', b'\n'] | [line @ .., b'\n'] | line => line,
     };
-    check(secret)?;
-    Ok(SecretString::from(secret))
+    check(secret)
 }
 
 /// Whether everybody on this machine can read it. A variable nobody else can.
@@ -81,8 +77,8 @@ pub fn is_world_readable(source: &Source) -> bool {
     }
 }
 
-fn check(secret: &str) -> Result<(), SecretError> {
-    const SCHEME: &str = "bearer ";
+fn check(secret: &[u8]) -> Result<SecretString, SecretError> {
+    const SCHEME: &[u8] = b"bearer ";
 
     if secret.is_empty() {
         return Err(SecretError::Empty);
@@ -94,10 +90,10 @@ fn check(secret: &str) -> Result<(), SecretError> {
     if start.eq_ignore_ascii_case(SCHEME) {
         return Err(SecretError::HasScheme);
     }
-    if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(SecretError::NotVisible);
+    match std::str::from_utf8(secret) {
+        Ok(text) if secret.iter().all(u8::is_ascii_graphic) => Ok(text.into()),
+        Ok(_) | Err(_) => Err(SecretError::NotVisible),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -58,9 +58,12 @@ impl Loaded {
         let mut mistakes = Mistakes::within(Arc::new(Text::new(name, text, spans(&document))));
 
         let overrides = environment::read(environment, &shape, &mut mistakes);
-        let Some(table) = table(text, document, faults, &mut mistakes) else {
+        let Some(mut table) = table(text, document, faults, &mut mistakes) else {
             return Err(mistakes);
         };
+        // What is unknown at the root is told from the spans. `config` would take a quoted
+        // `"server.listen"` for a path.
+        table.retain(|name, _| shape.at(&Path::new(name)).is_some());
         let Ok(written) = merge(&table, overrides) else {
             mistakes.add(
                 Path::root(),

@@ -69,7 +69,7 @@ impl fmt::Display for Path {
     }
 }
 
-/// One thing that is wrong.
+/// One thing that is wrong. What looks like a secret in its words is masked.
 #[derive(Clone, Debug)]
 pub struct Mistake {
     /// Where.
@@ -84,7 +84,7 @@ pub struct Mistake {
 impl Mistake {
     /// Adds what to do about it.
     pub fn hint(&mut self, hint: impl Into<String>) {
-        self.hint = Some(hint.into());
+        self.hint = Some(mask::words(&hint.into()));
     }
 
     /// Points at the name of the field, not at its value.
@@ -146,7 +146,7 @@ impl Mistakes {
     pub fn add(&mut self, path: Path, message: impl Into<String>) -> &mut Mistake {
         self.list.push(Mistake {
             path,
-            message: message.into(),
+            message: mask::words(&message.into()),
             hint: None,
             point: Point::Value,
         });
@@ -248,7 +248,7 @@ impl Text {
     }
 
     fn show(&self, mistake: &Mistake, renderer: &Renderer) -> String {
-        let title = Level::ERROR.primary_title(mask::words(&mistake.message));
+        let title = Level::ERROR.primary_title(&mistake.message);
         let group = Group::with_title(title);
         let group = match self.place(mistake) {
             Place::File => group.element(Origin::path(&self.name)),
@@ -262,8 +262,11 @@ impl Text {
                 mask::words(&name)
             ))),
         };
-        let hint = mistake.hint.as_deref().map(mask::words);
-        renderer.render(&[group.elements(hint.map(|hint| Level::HELP.message(hint)))])
+        let hint = mistake
+            .hint
+            .as_deref()
+            .map(|hint| Level::HELP.message(hint));
+        renderer.render(&[group.elements(hint)])
     }
 
     fn line(&self, mistake: &Mistake) -> String {
@@ -277,8 +280,8 @@ impl Text {
             }
             Place::Variable(name) => mask::words(&name),
         };
-        let message = mask::words(&mistake.message);
-        match mistake.hint.as_deref().map(mask::words) {
+        let message = &mistake.message;
+        match &mistake.hint {
             Some(hint) => format!("{place}: {message} ({hint})"),
             None => format!("{place}: {message}"),
         }
@@ -291,7 +294,7 @@ impl Text {
             Point::Key => true,
             Point::Value => false,
         };
-        if let Some(name) = self.variable(&mistake.path) {
+        if let Some(name) = self.variables.get(&mistake.path) {
             return Place::Variable(name.clone());
         }
         // What is missing is shown where it should be: in the nearest table around.
@@ -301,18 +304,17 @@ impl Text {
                 let span = if at_key { &span.key } else { &span.value };
                 return Place::Bytes(span.start, span.end);
             }
+            if let Some(name) = self.variable_below(&path) {
+                return Place::Variable(name.clone());
+            }
         }
         Place::File
     }
 
-    /// The variable that set the value; or one below it, if the file knows nothing of it.
-    fn variable(&self, path: &Path) -> Option<&String> {
-        self.variables.get(path).or_else(|| {
-            let is_in_file = path.0.is_empty() || self.spans.contains_key(path);
-            let mut below = self.variables.iter();
-            below
-                .find(|(set, _)| !is_in_file && set.0.starts_with(&path.0))
-                .map(|(_, name)| name)
-        })
+    /// The variable that made a table, if it is not the root.
+    fn variable_below(&self, table: &Path) -> Option<&String> {
+        let mut variables = self.variables.iter();
+        let (_, name) = variables.find(|(path, _)| path.0.starts_with(&table.0))?;
+        (!table.0.is_empty()).then_some(name)
     }
 }

@@ -116,7 +116,6 @@ impl Shape {
         let text = mistakes.text();
         for (path, span) in &text.spans {
             match (path.segments(), span.kind) {
-                // To `config`, a quoted `"server.listen"` at the root is a path.
                 ([Segment::Key(name)], _) if self.at(path).is_none() => {
                     self.unknown(&Path::root(), name, mistakes);
                 }

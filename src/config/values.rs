@@ -595,6 +595,6 @@ mod tests {
                 accepted += 1;
             }
         }
-        assert_eq!(accepted, 15);
+        assert_eq!(accepted, 16);
     }
 }
