@@ -2,7 +2,7 @@
 //!
 //! One struct per section of the TOML file, every field with its meaning, its
 //! unit and its default. The tree is dumb: it holds what was written.
-//! [`load`] reads it, [`Plan::compile`](crate::plan::Plan::compile) judges it,
+//! [`load`](fn@load) reads it, [`Plan::compile`](crate::plan::Plan::compile) judges it,
 //! and [`Mistakes`] is how both say what is wrong.
 
 use std::collections::BTreeMap;

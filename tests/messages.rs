@@ -72,7 +72,7 @@ fn weakened(whole: &Value) -> Vec<(String, Value)> {
         let below: Vec<_> = match whole.pointer(&parent).unwrap() {
             Value::Object(members) => members.keys().cloned().collect(),
             Value::Array(items) => (0..items.len()).map(|index| index.to_string()).collect(),
-            _ => continue,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => continue,
         };
         for name in below {
             let pointer = format!("{parent}/{}", name.replace('~', "~0").replace('/', "~1"));
@@ -83,7 +83,7 @@ fn weakened(whole: &Value) -> Vec<(String, Value)> {
             match changed.pointer_mut(&parent).unwrap() {
                 Value::Object(members) => drop(members.remove(&name)),
                 Value::Array(items) => drop(items.remove(name.parse().unwrap())),
-                _ => continue,
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => continue,
             }
             changes.push((format!("without {pointer}"), changed));
             if let Some(number) = whole.pointer(&pointer).unwrap().as_u64() {

@@ -58,7 +58,9 @@ impl Body {
                 let name = name.replace("~1", "/").replace("~0", "~");
                 members.insert(name, value);
             }
-            other => panic!("{pointer} is below {other}"),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+                panic!("{pointer} is below a leaf")
+            }
         }
         self
     }
