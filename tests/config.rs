@@ -305,6 +305,27 @@ error: "yes" is neither true nor false
     }
 
     #[test]
+    fn no_slip_of_the_pen_lets_a_secret_through() {
+        let mut broken = 0;
+        for file in [
+            "literal-secrets",
+            "literal-secrets-in-broken-syntax",
+            "credential-is-no-table",
+        ] {
+            let text = fs::read_to_string(format!("tests/config/{file}.toml")).unwrap();
+            for (at, _) in text.match_indices(['"', '\'', '=', '[', ']', '{', '}', ',', '\n']) {
+                let mut slip = text.clone();
+                slip.remove(at);
+                if let Err(mistakes) = Loaded::parse("x", &slip, []) {
+                    assert_no_canary(&mistakes);
+                    broken += 1;
+                }
+            }
+        }
+        assert!(broken > 100, "{broken}");
+    }
+
+    #[test]
     fn a_file_that_cannot_be_read_is_named() {
         let mistakes = load("nowhere/portaria.toml".as_ref(), []).unwrap_err();
 

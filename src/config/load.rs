@@ -65,10 +65,7 @@ impl Loaded {
         // `"server.listen"` for a path.
         table.retain(|name, _| shape.at(&Path::new(name)).is_some());
         let Ok(written) = merge(&table, overrides) else {
-            mistakes.add(
-                Path::root(),
-                "the file and the environment do not go together",
-            );
+            mistakes.add(Path::root(), "cannot be laid over by the environment");
             return Err(mistakes);
         };
         shape.judge(&written, &mut mistakes);
@@ -150,7 +147,7 @@ fn table(
     faults: Vec<Error>,
     mistakes: &mut Mistakes,
 ) -> Option<toml::Table> {
-    // One broken bracket or quote makes the parser stumble through all that follows.
+    // A bracket or quote left open makes the parser stumble through all that follows.
     const SHOWN: usize = 3;
 
     let (duplicates, mut broken): (Vec<_>, Vec<_>) = faults

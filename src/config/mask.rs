@@ -16,6 +16,7 @@ use super::{
 pub(super) fn file(text: &str, spans: &BTreeMap<Path, Span>) -> String {
     let mut secrets = tell_tale(text);
     secrets.extend(assigned(text));
+    secrets.extend(in_credentials(text));
     let secret_values = spans
         .iter()
         .filter(|(path, span)| span.is_scalar() && holds_secret(path));
@@ -31,7 +32,6 @@ pub(super) fn words(text: &str) -> String {
 fn mask(text: &str, secrets: Vec<Range<usize>>) -> String {
     let mut masked = text.to_owned();
     for secret in secrets {
-        // Never inside of a character: that would not be text any more.
         let shown = masked.get(secret.clone()).unwrap_or_default();
         let stars: String = shown
             .chars()
@@ -81,7 +81,7 @@ fn tell_tale(text: &str) -> Vec<Range<usize>> {
 /// broken TOML as well, where no parser can say which values there are.
 fn assigned(text: &str) -> Vec<Range<usize>> {
     let mut secrets = Vec::new();
-    for name in runs(text, |c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+    for name in runs(text, is_word) {
         if !names_secret(&text[name.clone()]) {
             continue;
         }
@@ -95,7 +95,9 @@ fn assigned(text: &str) -> Vec<Range<usize>> {
             .trim_start_matches([' ', '\t']);
         let value = match rest.strip_prefix(['=', ':']) {
             Some(value) => value.trim_start(),
+            // The sign is missing.
             None if is_first && rest.len() < after.len() => rest,
+            None if rest.starts_with(['"', '\'', '[']) => rest,
             None => continue,
         };
         let start = text.len() - value.len();
@@ -108,14 +110,49 @@ fn assigned(text: &str) -> Vec<Range<usize>> {
     secrets
 }
 
+/// Whatever stands in a credential, of which broken TOML leaves only the lines.
+fn in_credentials(text: &str) -> Vec<Range<usize>> {
+    let mut secrets = Vec::new();
+    let mut is_inside = false;
+    for line in runs(text, |c| c != '\n') {
+        let shown = text[line.clone()].trim_start();
+        let first = first_word(shown.trim_start_matches(['[', '"', '\'']));
+        let opens = strsim::damerau_levenshtein(first, "credentials") <= 2;
+        if shown.starts_with('[') {
+            is_inside = opens;
+            continue;
+        }
+        // `credential = "main"` is a field of a key, and only a name.
+        if !is_inside && (!opens || first == "credential") {
+            continue;
+        }
+        let mut at = line.start;
+        while let Some(next) = text[at..line.end].find(['=', '"', '\'']) {
+            let name = last_word(&text[line.start..at + next]);
+            let value = text[at + next..line.end].trim_start_matches(['=', ' ', '\t']);
+            let start = line.end - value.len();
+            let is_table = value.starts_with('{');
+            at = if is_table {
+                start
+            } else {
+                start + value_end(value)
+            };
+            if !is_origin(name) {
+                secrets.extend(literal(text, start..at));
+            }
+        }
+    }
+    secrets
+}
+
 /// The values at the start of a text: one, or those of an array.
 fn values(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let end = if text.starts_with('[') {
+    let is_array = text.starts_with('[');
+    let end = if is_array {
         text.find(']').unwrap_or(text.len())
     } else {
         value_end(text)
     };
-    let is_array = text.starts_with('[');
     let mut at = usize::from(is_array);
     std::iter::from_fn(move || {
         at += text
@@ -168,11 +205,13 @@ fn holds_secret(path: &Path) -> bool {
     });
     // In a credential nothing may be shown but the origin, however it is spelt.
     let is_in_credential = keys.clone().next() == Some("credentials");
-    let is_origin = keys
-        .clone()
-        .next_back()
-        .is_some_and(|key| strsim::levenshtein(key, "origin") <= 2);
+    let is_origin = keys.clone().next_back().is_some_and(is_origin);
     keys.any(names_secret) || is_in_credential && !is_origin
+}
+
+/// The one field of a credential that may be shown.
+fn is_origin(name: &str) -> bool {
+    strsim::damerau_levenshtein(name, "origin") <= 2
 }
 
 /// Whether a field of that name holds a secret, be it misspelt or of our invention.
@@ -207,6 +246,18 @@ fn looks_random(text: &str) -> bool {
         && text.contains(|c: char| c.is_ascii_alphabetic())
 }
 
+fn first_word(text: &str) -> &str {
+    runs(text, is_word).next().map_or("", |word| &text[word])
+}
+
+fn last_word(text: &str) -> &str {
+    runs(text, is_word).last().map_or("", |word| &text[word])
+}
+
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
+}
+
 /// The longest stretches of such characters.
 fn runs(text: &str, is_part: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
@@ -227,6 +278,24 @@ mod tests {
     const CANARY: &str = "Canary";
 
     #[test]
+    fn a_credential_shows_nothing_but_its_origin() {
+        for text in [
+            "[credentials]\nmain = \"Canary\"",
+            "[credentials\nmain \"Canary\"",
+            "[credential.main]\nx = Canary\n",
+            "[credentials.main]\nx = [\"Canary\"]",
+            "credentials = { main = \"Canary\" }",
+            "credentials { main \"Canary\"",
+            "credentials.main = { x = 'Canary', origin = 'https://app.example.com' }",
+        ] {
+            let masked = file(text, &BTreeMap::new());
+
+            assert!(!masked.contains(CANARY), "{masked}");
+            assert_eq!(masked.contains("app"), text.contains("app"));
+        }
+    }
+
+    #[test]
     fn a_literal_is_hidden_however_it_is_assigned() {
         for text in [
             "token = \"Canary\"",
@@ -238,6 +307,7 @@ mod tests {
             "token = \"\"\"\nCanary\n",
             "token: \"Canary\"",
             "token \"Canary\"",
+            "main = { token \"Canary\" }",
             "\"token\" = \"Canary\"",
             "main = { token = \"Canary\", origin = \"x\" }",
             "main.next_token = \"Canary\"",
@@ -283,6 +353,7 @@ mod tests {
         for text in [
             "token = \"file:/run/secrets/wegly-token\" # where it is",
             "main = { token = \"env:WEGLY_TOKEN\", origin = \"https://app.example.com\" }",
+            "[credentials.main]\norigin = \"https://app.example.com\"\n[log]\nlevel = \"info\"",
             "credential = \"main\"\n[[keys]]\nname = \"billing\"\n",
             "path = \"/integrations/external/chats/{id}/messages/interactive\"",
             "expires_at = 2027-06-30T00:00:00Z\nburst = 40",

@@ -45,7 +45,7 @@ fn without_null(schema: &mut schemars::Schema) {
     }
 }
 
-/// The tree's integers have 32 bits; JSON's, and TOML's, may have more.
+/// Says where a `u32` ends. `schemars` leaves that to the name of the format.
 fn with_maximum(schema: &mut schemars::Schema) {
     if schema.get("format") == Some(&"uint32".into()) {
         schema.insert("maximum".to_owned(), u32::MAX.into());
@@ -298,7 +298,7 @@ impl Shape {
         fields.into_iter().flatten().map(|(name, _)| name.as_str())
     }
 
-    /// The section that has a field of this name: ``[[keys]]``.
+    /// The section that has a field of this name, as it is written.
     fn home_of(&self, field: &str) -> Option<String> {
         self.fields(&Path::root()).find_map(|section| {
             let path = Path::new(section);
