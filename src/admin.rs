@@ -8,17 +8,18 @@
 //!
 //! On a listener of its own, which has no lock: keep it where only operators reach it.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc, time::SystemTime};
 
 use ::http::{Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{Shared, Tasks},
     http::Body,
+    middleware::credential::Credential,
     server::Bound,
 };
 
@@ -30,6 +31,10 @@ const JSON: &str = "application/json";
 pub struct Admin {
     /// What is shared with the pipeline.
     pub shared: Shared,
+    /// Whose tokens have to be valid.
+    pub credentials: Vec<Arc<Credential>>,
+    /// The wall clock; a test has its own.
+    pub now: fn() -> SystemTime,
 }
 
 impl Admin {
@@ -51,20 +56,30 @@ impl Admin {
     }
 
     fn ready(&self) -> Response<Body> {
-        let is_draining = self.shared.room.is_draining();
-        let status = if is_draining {
-            StatusCode::SERVICE_UNAVAILABLE
-        } else {
-            StatusCode::OK
-        };
+        let now = (self.now)();
+        let has_expired =
+            |credential: &Credential| credential.expires_at().is_some_and(|end| end <= now);
         // The gateway does not listen before its config is loaded and its tokens are read.
-        let parts = json!({
-            "ready": !is_draining,
-            "config_loaded": true,
-            "tokens_readable": true,
-            "not_draining": !is_draining,
-        });
-        page(status, JSON, parts.to_string())
+        let parts = [
+            ("config_loaded", true),
+            ("tokens_readable", true),
+            (
+                "tokens_not_expired",
+                !self
+                    .credentials
+                    .iter()
+                    .any(|credential| has_expired(credential)),
+            ),
+            ("not_draining", !self.shared.room.is_draining()),
+        ];
+        let is_ready = parts.iter().all(|(_, holds)| *holds);
+        let mut document = serde_json::Map::from_iter([("ready".to_owned(), is_ready.into())]);
+        document.extend(parts.map(|(part, holds)| (part.to_owned(), holds.into())));
+        let status = match is_ready {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        page(status, JSON, Value::from(document).to_string())
     }
 
     fn metrics(&self) -> Response<Body> {

@@ -4,7 +4,7 @@
 //! ready, stop accepting, let what runs come to its end until `drain_timeout`, end. At
 //! the second signal: end at once.
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::SystemTime};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -95,7 +95,7 @@ impl App {
     /// reasons of the config.
     pub async fn bind(plan: Plan) -> io::Result<Self> {
         let shared = Shared::new(&plan);
-        shared.metrics.knows(plan.keys.clients());
+        shared.metrics.knows(&plan);
         let upstream = Upstream::new(&plan.upstream).map_err(io::Error::other)?;
         let pipeline = pipeline(&plan, &shared, upstream).map_err(io::Error::other)?;
         let mut servers = Vec::new();
@@ -150,6 +150,8 @@ impl App {
             self.admin,
             Admin {
                 shared: self.shared.clone(),
+                credentials: self.plan.credentials.clone(),
+                now: SystemTime::now,
             },
             admin_tasks.clone(),
             admin_stops.clone(),

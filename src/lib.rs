@@ -22,6 +22,7 @@ pub mod problem;
 
 pub mod gateway_key;
 pub mod json;
+pub mod jwt;
 pub mod limiter;
 pub mod schema;
 

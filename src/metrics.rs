@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{middleware::key::Client, trail::Trail};
+use crate::{plan::Plan, trail::Trail};
 
 /// What a name is that is not known.
 const NONE: &str = "none";
@@ -49,6 +49,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Connections open
     pub connections: Gauge,
+    /// When the token of a credential stops being valid, if it says so
+    pub credential_expiry: Family<CredentialLabels, Gauge>,
     /// When a key stops being valid
     pub key_expiry: Family<KeyLabels, Gauge>,
     /// When a key was last used with success
@@ -78,6 +80,13 @@ pub struct RefusalLabels {
     pub reason: &'static str,
 }
 
+/// A credential's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CredentialLabels {
+    /// The credential's name.
+    pub credential: Arc<str>,
+}
+
 /// A key's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct KeyLabels {
@@ -97,6 +106,7 @@ impl Default for Metrics {
             overhead: Histogram::new(OVERHEAD_SECONDS),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            credential_expiry: Family::default(),
             key_expiry: Family::default(),
             key_last_seen: Family::default(),
             registry: Registry::default(),
@@ -139,6 +149,12 @@ impl Default for Metrics {
             "connections",
             "Connections open",
             metrics.connections.clone(),
+        );
+        registry.register_with_unit(
+            "credential_expiry_timestamp",
+            "When the token of a credential stops being valid, if it says so",
+            Unit::Seconds,
+            metrics.credential_expiry.clone(),
         );
         registry.register_with_unit(
             "key_expiry_timestamp",
@@ -208,15 +224,22 @@ impl Metrics {
             .inc();
     }
 
-    /// Notes what is known of the keys before any is used.
-    pub fn knows<'a>(&self, clients: impl Iterator<Item = &'a Arc<Client>>) {
-        for client in clients {
-            if let Some(expires_at) = client.expires_at {
+    /// Notes what is known before anything is used.
+    pub fn knows(&self, plan: &Plan) {
+        for credential in &plan.credentials {
+            if let Some(end) = credential.expires_at() {
+                let credential = credential.name.clone();
+                self.credential_expiry
+                    .get_or_create(&CredentialLabels { credential })
+                    .set(unix_seconds(end));
+            }
+        }
+        for client in plan.keys.clients() {
+            if let Some(end) = client.expires_at {
+                let key = client.name.clone();
                 self.key_expiry
-                    .get_or_create(&KeyLabels {
-                        key: client.name.clone(),
-                    })
-                    .set(unix_seconds(expires_at));
+                    .get_or_create(&KeyLabels { key })
+                    .set(unix_seconds(end));
             }
         }
     }

@@ -146,9 +146,9 @@ pub struct Size(pub usize);
 impl Size {
     // No `KB`: for some it is 1,000 bytes, for others 1,024.
     const UNITS: [(&str, u64); 4] = [
-        ("GiB", bytesize::GIB),
-        ("MiB", bytesize::MIB),
-        ("KiB", bytesize::KIB),
+        ("GiB", 1 << 30),
+        ("MiB", 1 << 20),
+        ("KiB", 1 << 10),
         ("B", 1),
     ];
 

@@ -23,6 +23,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     http::{Request, Response},
+    jwt,
     limiter::Bucket,
     middleware::{body::Message, limits::CoolDown},
     problem::{AnswerFault, Problem},
@@ -57,6 +58,16 @@ pub struct Credential {
 pub struct Token {
     field: HeaderValue,
     secret: SecretString,
+    expires_at: Option<SystemTime>,
+}
+
+impl Credential {
+    /// Until when one of its tokens is valid. None: for all that is known, for ever.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        let ends: Option<Vec<SystemTime>> =
+            self.tokens.iter().map(|token| token.expires_at).collect();
+        ends?.into_iter().max()
+    }
 }
 
 impl Token {
@@ -65,7 +76,11 @@ impl Token {
         let mut field = HeaderValue::try_from(format!("Bearer {}", secret.expose_secret())).ok()?;
         // Out of `Debug`, and out of the memory that HTTP/2 keeps of fields.
         field.set_sensitive(true);
-        Some(Self { field, secret })
+        Some(Self {
+            expires_at: jwt::expires_at(secret.expose_secret()),
+            field,
+            secret,
+        })
     }
 }
 
