@@ -6,6 +6,7 @@
 //! That is an hour.
 
 pub mod app;
+pub mod framing;
 pub mod server;
 
 pub mod pipeline;

@@ -162,6 +162,18 @@ pub enum RequestFault {
     TwoKeys,
     /// The body ended before its announced length.
     BodyCutOff,
+    /// A line of the head does not end in CR LF.
+    LineEnd,
+    /// A head so large that it is not waited for.
+    HeadTooLarge,
+    /// A `Content-Length` that is no plain number.
+    ContentLength,
+    /// A `Transfer-Encoding` other than `chunked`.
+    TransferEncoding,
+    /// Both of them.
+    TwoLengths,
+    /// A chunk with an extension, a wrong length, or a trailer after the last.
+    Chunk,
     /// CONNECT and TRACE are never for us.
     Method,
 }

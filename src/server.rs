@@ -1,7 +1,8 @@
 //! From socket to pipeline.
 //!
 //! Accepts, serves HTTP/1.1, drains. Every wait has an end: for a head, for a body
-//! (in [`body`](crate::middleware::body)), for a client that has stopped reading.
+//! (in [`body`](crate::middleware::body)), for a client that has stopped reading. What
+//! hyper gets to see has passed [`framing`](crate::framing).
 
 use std::{
     convert::Infallible,
@@ -32,6 +33,7 @@ use tower::ServiceExt as _;
 use crate::{
     app::{Shared, Tasks},
     config::Address,
+    framing::Framed,
     http::Body,
     middleware::front::MAX_FIELDS,
     pipeline::Pipeline,
@@ -191,15 +193,19 @@ pub async fn serve(
                 continue;
             }
         };
+        let stream = Stalling::new(stream, limits.write_timeout);
+        let stream = Framed::new(stream, limits.max_head);
+        let fault = stream.fault();
         let pipeline = pipeline.clone();
         let service = service_fn(move |req: ::http::Request<Incoming>| {
             let pipeline = pipeline.clone();
+            let mut req = req.map(Body::new);
+            req.extensions_mut().insert(fault.clone());
             async move {
-                let Ok(response) = pipeline.oneshot(req.map(Body::new)).await;
+                let Ok(response) = pipeline.oneshot(req).await;
                 Ok::<_, Infallible>(response)
             }
         });
-        let stream = Stalling::new(stream, limits.write_timeout);
         let connection = draining.watch(http.serve_connection(TokioIo::new(stream), service));
         let open = shared.metrics.connections.clone();
         open.inc();

@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
+    framing::Fault,
     http::{Body, Request, Response},
     json,
     problem::{MediaFault, Problem, RequestFault},
@@ -64,7 +65,12 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
     let bytes = match collected {
         Err(_elapsed) => return Err(Problem::BodyTimeout),
         Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(&limits)),
-        Ok(Err(_cut_off)) => return Err(Problem::MalformedRequest(RequestFault::BodyCutOff)),
+        Ok(Err(_cut_off)) => {
+            let fault = parts.extensions.get().and_then(Fault::get);
+            return Err(Problem::MalformedRequest(
+                fault.unwrap_or(RequestFault::BodyCutOff),
+            ));
+        }
         Ok(Ok(collected)) => collected.to_bytes(),
     };
     let _ = trail.body_size.set(bytes.len());

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ::http::{HeaderMap, Method, Uri, header, uri::Authority};
 
 use crate::{
+    framing::Fault,
     http::Request,
     problem::{Problem, RequestFault},
 };
@@ -47,6 +48,13 @@ pub struct Front {
 
 /// The gate.
 pub fn check(front: &Arc<Front>, req: &mut Request) -> Result<(), Problem> {
+    if let Some(fault) = req.extensions().get().and_then(Fault::get) {
+        return Err(if fault == RequestFault::HeadTooLarge {
+            Problem::HeadersTooLarge
+        } else {
+            malformed(fault)
+        });
+    }
     check_size(front, req.uri(), req.headers())?;
     check_target(req.method(), req.uri())?;
     check_fields(req.headers())?;

@@ -201,6 +201,27 @@ impl RequestFault {
                 "The body ended before it was complete.",
                 "O corpo terminou antes de estar completo.",
             ),
+            Self::LineEnd => (
+                "A line of the head does not end in CR LF.",
+                "Uma linha do cabeçalho não termina em CR LF.",
+            ),
+            Self::HeadTooLarge => ("The head is far too large.", "O cabeçalho é grande demais."),
+            Self::ContentLength => (
+                "`Content-Length` must be a plain number.",
+                "O `Content-Length` deve ser um número simples.",
+            ),
+            Self::TransferEncoding => (
+                "The only `Transfer-Encoding` is `chunked`, in HTTP/1.1.",
+                "O único `Transfer-Encoding` é `chunked`, em HTTP/1.1.",
+            ),
+            Self::TwoLengths => (
+                "`Content-Length` and `Transfer-Encoding` exclude each other.",
+                "`Content-Length` e `Transfer-Encoding` se excluem.",
+            ),
+            Self::Chunk => (
+                "A chunk of the body has a wrong length, an extension, or a trailer after it.",
+                "Um bloco do corpo tem tamanho errado, uma extensão ou um trailer depois dele.",
+            ),
             Self::Method => (
                 "CONNECT and TRACE are not served.",
                 "CONNECT e TRACE não são servidos.",
