@@ -13,7 +13,7 @@ use ::http::StatusCode;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 
 use crate::{plan::Plan, trail::Trail};
@@ -97,87 +97,73 @@ pub struct KeyLabels {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("portaria");
-        let metrics = Self {
-            requests: Family::default(),
-            refusals: Family::default(),
-            reported: Family::default(),
-            request_duration: Histogram::new(SECONDS),
-            upstream_duration: Histogram::new(SECONDS),
-            overhead: Histogram::new(OVERHEAD_SECONDS),
-            in_flight: Gauge::default(),
-            connections: Gauge::default(),
-            credential_expiry: Family::default(),
-            key_expiry: Family::default(),
-            key_last_seen: Family::default(),
-            registry: Registry::default(),
-        };
-        registry.register("requests", "Requests answered", metrics.requests.clone());
-        registry.register(
-            "refusals",
-            "Requests refused, by reason",
-            metrics.refusals.clone(),
-        );
-        registry.register(
-            "reported",
-            "Messages that a rule in report mode would have refused",
-            metrics.reported.clone(),
-        );
-        registry.register_with_unit(
-            "request_duration",
-            "Time from a request's head to its answer",
-            Unit::Seconds,
-            metrics.request_duration.clone(),
-        );
-        registry.register_with_unit(
-            "upstream_duration",
-            "Time spent waiting for the upstream",
-            Unit::Seconds,
-            metrics.upstream_duration.clone(),
-        );
-        registry.register_with_unit(
-            "overhead",
-            "Time spent neither waiting for the upstream nor for the client's body",
-            Unit::Seconds,
-            metrics.overhead.clone(),
-        );
-        registry.register(
-            "requests_in_flight",
-            "Requests being worked on",
-            metrics.in_flight.clone(),
-        );
-        registry.register(
-            "connections",
-            "Connections open",
-            metrics.connections.clone(),
-        );
-        registry.register_with_unit(
-            "credential_expiry_timestamp",
-            "When the token of a credential stops being valid, if it says so",
-            Unit::Seconds,
-            metrics.credential_expiry.clone(),
-        );
-        registry.register_with_unit(
-            "key_expiry_timestamp",
-            "When a key stops being valid",
-            Unit::Seconds,
-            metrics.key_expiry.clone(),
-        );
-        registry.register_with_unit(
-            "key_last_seen_timestamp",
-            "When a key was last used with success",
-            Unit::Seconds,
-            metrics.key_last_seen.clone(),
-        );
-        registry.register(
-            "build",
-            "What is running",
-            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
-        );
+        let on = &mut registry;
         Self {
-            registry,
-            ..metrics
+            requests: count(on, "requests", "Requests answered"),
+            refusals: count(on, "refusals", "Requests refused, by reason"),
+            reported: count(
+                on,
+                "reported",
+                "Messages that a rule in report mode would have refused",
+            ),
+            request_duration: time(
+                on,
+                "request_duration",
+                "Time from a request's head to its answer",
+                Histogram::new(SECONDS),
+            ),
+            upstream_duration: time(
+                on,
+                "upstream_duration",
+                "Time spent waiting for the upstream",
+                Histogram::new(SECONDS),
+            ),
+            overhead: time(
+                on,
+                "overhead",
+                "Time spent neither waiting for the upstream nor for the client's body",
+                Histogram::new(OVERHEAD_SECONDS),
+            ),
+            in_flight: count(on, "requests_in_flight", "Requests being worked on"),
+            connections: count(on, "connections", "Connections open"),
+            credential_expiry: time(
+                on,
+                "credential_expiry_timestamp",
+                "When the token of a credential stops being valid, if it says so",
+                Family::default(),
+            ),
+            key_expiry: time(
+                on,
+                "key_expiry_timestamp",
+                "When a key stops being valid",
+                Family::default(),
+            ),
+            key_last_seen: time(
+                on,
+                "key_last_seen_timestamp",
+                "When a key was last used with success",
+                Family::default(),
+            ),
+            registry: {
+                let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+                on.register("build", "What is running", version);
+                registry
+            },
         }
     }
+}
+
+/// Registers something that has no unit.
+fn count<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    let metric = M::default();
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Registers something that is measured in seconds.
+fn time<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register_with_unit(name, help, Unit::Seconds, metric.clone());
+    metric
 }
 
 impl Metrics {

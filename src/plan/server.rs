@@ -1,0 +1,67 @@
+//! Can it listen as written?
+
+use ::http::uri::Authority;
+
+use super::Judge;
+use crate::{
+    config::{Address, Path},
+    telemetry,
+};
+
+impl Judge<'_> {
+    pub(super) fn server(&mut self) {
+        let server = &self.config.server;
+        let at = |field: &str| Path::new("server").key(field);
+        if server.listen.is_empty() {
+            self.mistakes
+                .add(at("listen"), "nobody could connect: there is no address");
+        }
+        for (index, address) in server.listen.iter().enumerate() {
+            let is_port_0 = matches!(address, Address::Tcp(address) if address.port() == 0);
+            let is_taken =
+                server.listen[..index].contains(address) || *address == self.config.admin.listen;
+            if is_taken && !is_port_0 {
+                self.mistakes.add(
+                    at("listen").index(index),
+                    format!("`{address}` is listened on twice"),
+                );
+            }
+        }
+        for (field, number) in [
+            ("max_connections", server.max_connections),
+            ("max_in_flight", server.max_in_flight),
+        ] {
+            if number == 0 {
+                self.mistakes
+                    .add(at(field), "nobody could call: it must be at least 1");
+            }
+        }
+        if !(1024..=256 * 1024).contains(&server.max_head.0) {
+            self.mistakes
+                .add(at("max_head"), "must be from `1 KiB` to `256 KiB`");
+        }
+        for (index, host) in server.hosts.iter().enumerate() {
+            let is_name = host
+                .parse::<Authority>()
+                .is_ok_and(|name| name.host() == host);
+            if !is_name {
+                self.mistakes
+                    .add(
+                        at("hosts").index(index),
+                        format!("`{host}` is no host name"),
+                    )
+                    .hint("write it without scheme, port and path: `gateway.example.com`");
+            }
+        }
+        if let Err(error) = telemetry::parse_level(&self.config.log.level) {
+            self.mistakes
+                .add(
+                    Path::new("log").key("level"),
+                    format!("is no level: {error}"),
+                )
+                .hint(
+                    "write `error`, `warn`, `info`, `debug`, or a list like `warn,portaria=debug`",
+                );
+        }
+    }
+}

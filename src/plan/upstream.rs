@@ -1,0 +1,175 @@
+//! Can messages go where they should, and with which tokens?
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ::http::uri::{Authority, Scheme};
+
+use super::{Judge, trust};
+use crate::{
+    config::{Path, Source},
+    limiter::Bucket,
+    middleware::{
+        credential::{Credential, SentOrigin, Token},
+        domain::Origin,
+        limits::CoolDown,
+    },
+    secret,
+    upstream::Settings,
+};
+
+impl Judge<'_> {
+    pub(super) fn upstream(&mut self) -> Option<Settings> {
+        let upstream = &self.config.upstream;
+        let at = |field: &str| Path::new("upstream").key(field);
+        let (scheme, authority) = match parse_upstream(&upstream.url, upstream.plaintext) {
+            Ok(parts) => parts,
+            Err((message, hint)) => {
+                self.mistakes.add(at("url"), message).hint(hint);
+                return None;
+            }
+        };
+        if scheme == Scheme::HTTP && upstream.ca.is_some() {
+            self.mistakes
+                .add(at("ca"), "is never used: the upstream's url is `http://`");
+        }
+        if upstream.max_response.0 == 0 {
+            self.mistakes.add(at("max_response"), "no answer would fit");
+        }
+        let ca = match &upstream.ca {
+            None | Some(Source::Env(_)) => None,
+            Some(Source::File(path)) => Some(self.directory.join(path)),
+        };
+        if let Some(Source::Env(_)) = upstream.ca {
+            self.mistakes
+                .add(at("ca"), "certificates are read from a file alone")
+                .hint("write `file:/path/to/ca.pem`");
+        }
+        let tls = match trust::client_config(ca.as_deref(), scheme == Scheme::HTTPS) {
+            Ok(tls) => tls,
+            Err(message) => {
+                self.mistakes.add(at("ca"), message);
+                return None;
+            }
+        };
+        Some(Settings {
+            scheme,
+            authority,
+            http_version: upstream.http_version,
+            tls,
+            connect_timeout: upstream.connect_timeout.0,
+            response_timeout: upstream.response_timeout.0,
+            max_response: upstream.max_response.0,
+            pool_idle_timeout: upstream.pool_idle_timeout.0,
+        })
+    }
+
+    pub(super) fn credentials(&mut self) -> BTreeMap<String, Arc<Credential>> {
+        if self.config.credentials.is_empty() {
+            self.mistakes
+                .add(
+                    Path::new("credentials"),
+                    "nobody could call: there is no credential",
+                )
+                .hint("add `[credentials.main]` with `token = \"file:/run/secrets/wegly-token\"`");
+        }
+        let mut credentials = BTreeMap::new();
+        for (name, written) in &self.config.credentials {
+            let at = Path::new("credentials").key(name);
+            self.check_name(at.clone(), name);
+            let mut tokens = Vec::new();
+            for (field, source) in [
+                ("token", Some(&written.token)),
+                ("next_token", written.next_token.as_ref()),
+            ] {
+                if let Some(source) = source {
+                    tokens.extend(self.token(at.clone().key(field), source));
+                }
+            }
+            let origin = match written.origin.as_deref() {
+                None => SentOrigin::None,
+                Some("forward") => SentOrigin::Forward,
+                Some(origin) => match (Origin::parse(origin), origin.parse()) {
+                    (Some(_), Ok(value)) => SentOrigin::Fixed(value),
+                    _ => {
+                        self.mistakes
+                            .add(at.key("origin"), format!("`{origin}` is no origin as browsers send it"))
+                            .hint("write `https://app.example.com`, without a path, in lower case, or `forward`");
+                        SentOrigin::None
+                    }
+                },
+            };
+            // A credential with mistakes stays known, or every key that names it would seem wrong.
+            credentials.insert(
+                name.clone(),
+                Arc::new(Credential {
+                    name: name.as_str().into(),
+                    tokens,
+                    origin,
+                    bucket: Bucket::new(self.config.limits.upstream),
+                    cool_down: CoolDown::new(self.config.upstream.cool_down_cap.0),
+                    accepted: Default::default(),
+                }),
+            );
+        }
+        credentials
+    }
+
+    fn token(&mut self, at: Path, source: &Source) -> Option<Token> {
+        let source = match source {
+            Source::File(path) => &Source::File(self.directory.join(path)),
+            Source::Env(_) => source,
+        };
+        match secret::read(source, self.surroundings.environment) {
+            Ok(token) => {
+                let token = Token::new(token);
+                if token.is_none() {
+                    self.mistakes
+                        .add(at, "what is there cannot stand in a header field");
+                }
+                token
+            }
+            Err(error) => {
+                self.mistakes.add(at, error.to_string());
+                None
+            }
+        }
+    }
+}
+
+/// Scheme and authority of the upstream, or what is wrong and what to do.
+fn parse_upstream(
+    written: &str,
+    plaintext: bool,
+) -> Result<(Scheme, Authority), (String, &'static str)> {
+    const FORM: &str = "write scheme and host alone: `https://api.wegly.com.br`";
+    let no_url = || (String::from("is no URL of an API"), FORM);
+    let url = url::Url::parse(written).map_err(|_| no_url())?;
+    let scheme = match url.scheme() {
+        "https" => Scheme::HTTPS,
+        "http" => Scheme::HTTP,
+        _ => return Err(no_url()),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(("must not hold a user or a password".into(), FORM));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err((
+            "must not have a path, a query or a fragment".into(),
+            "paths belong to `[[routes]]`",
+        ));
+    }
+    let is_loopback = match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => return Err(no_url()),
+    };
+    if scheme == Scheme::HTTP && !is_loopback && !plaintext {
+        return Err((
+            "the token would cross the network unprotected".into(),
+            "write `https://`, or set `plaintext = true` if the network is to be trusted with it",
+        ));
+    }
+    let authority = url.authority().parse().map_err(|_| no_url())?;
+    Ok((scheme, authority))
+}
