@@ -7,19 +7,32 @@
 //! error; both know whether they are a terminal and whether `NO_COLOR` is set.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
+    time::SystemTime,
 };
 
 use anstyle::{AnsiColor, Style};
-use clap::{Parser, Subcommand, builder::StyledStr};
+use clap::{Args, Parser, Subcommand, builder::StyledStr};
 
+use crate::{
+    config::{self, Limit, Loaded, Mistakes},
+    plan::{Plan, Surroundings},
+};
+
+mod check;
 mod completions;
 mod key;
 mod mock;
 mod schema;
+mod serve;
 mod validate;
+
+/// The environment variables of the process.
+pub type Environment = BTreeMap<String, String>;
 
 /// The front desk between your applications and the Wegly API
 ///
@@ -29,7 +42,7 @@ mod validate;
 /// it names is wrong, and with 70 if Portaria itself failed. Those that judge end with 1
 /// if the answer is no.
 #[derive(Debug, Parser)]
-#[command(name = "portaria", version, after_help = example("portaria validate message.json"))]
+#[command(name = "portaria", version, after_help = example("portaria serve"))]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -37,6 +50,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Serve),
+    Check(check::Check),
     Validate(validate::Validate),
     #[command(subcommand)]
     Key(key::Key),
@@ -48,9 +63,11 @@ enum Command {
 
 impl Cli {
     /// Does what was asked for.
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(self, environment: &Environment) -> Result<(), Failure> {
         let mut out = Output(anstream::stdout());
         let done = match self.command {
+            Command::Serve(serve) => serve.run(environment),
+            Command::Check(check) => check.run(environment, &mut out),
             Command::Validate(validate) => validate.run(&mut out),
             Command::Key(key) => key.run(&mut out),
             Command::Mock(mock) => mock.run(&mut out),
@@ -62,6 +79,48 @@ impl Cli {
     }
 }
 
+/// Which config is meant.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The config [default: config/portaria.toml, then /etc/portaria/portaria.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    const PLACES: [&str; 2] = ["config/portaria.toml", "/etc/portaria/portaria.toml"];
+
+    /// Reads it.
+    fn load(&self, environment: &Environment) -> Result<Loaded, Failure> {
+        let variables = environment
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        Ok(config::load(self.find()?, variables)?)
+    }
+
+    fn find(&self) -> Result<&Path, Failure> {
+        let places = Self::PLACES.map(Path::new);
+        match &self.config {
+            Some(file) => Ok(file),
+            None => places.into_iter().find(|place| place.exists()).ok_or_else(|| {
+                let [here, system] = Self::PLACES;
+                Failure::Usage(format!(
+                    "there is no config: neither {here} nor {system} exists; name one with --config"
+                ))
+            }),
+        }
+    }
+}
+
+/// Judges a config as it was written. Its secrets may be in the environment.
+fn compile(loaded: &Loaded, environment: &Environment) -> Result<Plan, Failure> {
+    let surroundings = Surroundings {
+        environment: &|name| environment.get(name).cloned(),
+        now: SystemTime::now,
+    };
+    Ok(Plan::compile(loaded, surroundings)?)
+}
+
 /// Why a command did not do what was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -71,9 +130,15 @@ pub enum Failure {
     /// The answer is no, and it has been given.
     #[error("refused")]
     Refused,
+    /// Requests had to be cut. The log says so.
+    #[error("stopped with requests cut")]
+    RequestsCut,
     /// What the command line names cannot be used.
     #[error("{0}")]
     Usage(String),
+    /// The config cannot be used.
+    #[error("{}", count(.0))]
+    Config(#[from] Mistakes),
     /// The surroundings failed: no random numbers, no room for the output.
     #[error("{0}")]
     Internal(String),
@@ -93,7 +158,11 @@ impl Failure {
         // Where standard error is closed too, nobody can be told.
         let _ = match self {
             Self::CommandLine(error) => error.print(),
-            Self::Refused => Ok(()),
+            Self::Refused | Self::RequestsCut => Ok(()),
+            Self::Config(mistakes) => {
+                let shown = mistakes.render(true);
+                writeln!(anstream::stderr(), "{shown}\n\n{BAD}error:{BAD:#} {self}")
+            }
             Self::Usage(_) | Self::Internal(_) => {
                 writeln!(anstream::stderr(), "{BAD}error:{BAD:#} {self}")
             }
@@ -104,8 +173,8 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         let code = match self {
             Self::CommandLine(error) if !error.use_stderr() => 0,
-            Self::Refused => 1,
-            Self::CommandLine(_) | Self::Usage(_) => 64,
+            Self::Refused | Self::RequestsCut => 1,
+            Self::CommandLine(_) | Self::Usage(_) | Self::Config(_) => 64,
             Self::Internal(_) => 70,
         };
         ExitCode::from(code)
@@ -119,6 +188,19 @@ impl From<io::Error> for Failure {
     }
 }
 
+fn count(mistakes: &Mistakes) -> String {
+    match mistakes.len() {
+        1 => "the config has a mistake".to_owned(),
+        number => format!("the config has {number} mistakes"),
+    }
+}
+
+/// A limit, in words.
+fn limit(Limit { rate, burst }: Limit) -> String {
+    format!("{rate} ({burst} at once)")
+}
+
+const STRONG: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 

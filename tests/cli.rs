@@ -16,10 +16,15 @@ use clap::CommandFactory as _;
 use portaria::cli::Cli;
 use serde_json::{Value, json};
 
+use support::{CHAT, Client, Home, Portaria, Script, TOKEN, Upstream, key, post};
+
+mod support;
+
 /// The codes that a command ends with.
 const DONE: i32 = 0;
 const REFUSED: i32 = 1;
 const USAGE: i32 = 64;
+const INTERNAL: i32 = 70;
 
 #[test]
 fn every_command_has_an_example_that_it_understands() {
@@ -115,6 +120,151 @@ fn a_reader_who_has_gone_is_no_failure() {
 
     assert_eq!(ended.status.code(), Some(DONE));
     assert_eq!(text(&ended.stderr), "");
+}
+
+#[tokio::test]
+async fn a_gateway_says_where_it_listens_and_ends_with_0_after_a_clean_drain() {
+    let upstream = Upstream::start(Script::serve()).await;
+    let home = Home::new(&upstream.url());
+    let gateway = Portaria::start(Portaria::serve(&home));
+    let mut client = Client::connect(gateway.address().await).await;
+    gateway.admin_address().await;
+
+    let answer = client
+        .exchange(post(CHAT, &key("billing")).to_bytes())
+        .await;
+    gateway.signal("TERM");
+    let ended = gateway.exit().await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(ended.status.code(), Some(DONE), "{}", ended.stderr);
+    assert_eq!(ended.stderr, "");
+    for line in ended.stdout.lines() {
+        assert!(serde_json::from_str::<Value>(line).is_ok(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_gateway_that_cuts_requests_ends_with_1() {
+    let upstream = Upstream::start(Script::hangs()).await;
+    let home = Home::new(&upstream.url());
+    let gateway = Portaria::start(Portaria::serve(&home));
+    let mut client = Client::connect(gateway.address().await).await;
+    client.send(post(CHAT, &key("billing")).to_bytes()).await;
+    upstream.ledger().await_requests(1).await;
+
+    gateway.signal("TERM");
+    gateway.await_line("stopping").await;
+    gateway.signal("TERM");
+    let ended = gateway.exit().await;
+
+    assert_eq!(ended.status.code(), Some(REFUSED));
+}
+
+#[test]
+fn a_gateway_that_cannot_start_says_why() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let home = Home::new("http://127.0.0.1:9");
+    let serve = |changes: &[(&str, &str)]| {
+        let changes = changes.iter().copied();
+        let ended = Portaria::serve(&home).envs(changes).output().unwrap();
+        assert_eq!(text(&ended.stdout), "");
+        (ended.status.code(), text(&ended.stderr).to_owned())
+    };
+
+    let variable = serve(&[("PORTARIA__SERVER__LISTEN", "x")]);
+    let address = serve(&[("PORTARIA__ADMIN__LISTEN", &taken)]);
+    home.edit(|text| text.replace("/wegly-token", "/nowhere"));
+    let token = serve(&[]);
+
+    assert_eq!(variable.0, Some(USAGE));
+    assert_eq!(address.0, Some(INTERNAL));
+    let sentence = format!("error: cannot listen on {taken}: ");
+    assert!(address.1.starts_with(&sentence), "{}", address.1);
+    assert_eq!(token.0, Some(USAGE));
+    assert!(token.1.contains("/nowhere"), "{}", token.1);
+}
+
+#[test]
+fn a_config_is_looked_for_in_two_places() {
+    let home = Home::new("http://127.0.0.1:9");
+    let check = || {
+        let mut command = portaria(&["check"]);
+        command.current_dir(home.path("")).output().unwrap()
+    };
+
+    let nowhere = check();
+    std::fs::create_dir(home.path("config")).unwrap();
+    std::fs::rename(home.config(), home.path("config/portaria.toml")).unwrap();
+    let here = check();
+
+    assert_eq!(nowhere.status.code(), Some(USAGE));
+    let said = text(&nowhere.stderr);
+    assert!(
+        said.contains("config/portaria.toml nor /etc/portaria/portaria.toml"),
+        "{said}"
+    );
+    assert_eq!(here.status.code(), Some(DONE), "{}", text(&here.stderr));
+    assert!(text(&here.stdout).starts_with("config/portaria.toml: no mistakes\n"));
+}
+
+#[test]
+fn a_good_config_is_shown_as_what_would_run() {
+    let home = Home::new("http://127.0.0.1:9");
+    home.edit(|text| {
+        let text = text.replace(
+            "name = \"billing\"\n",
+            "name = \"billing\"\ndisabled = true\n",
+        );
+        text.replace(
+            "[\"shop.example.com\"]",
+            "[\"shop.example.com\"]\nexpires_at = 2026-01-01T00:00:00Z",
+        )
+    });
+
+    let ended = check(&home);
+
+    assert_eq!(ended.status.code(), Some(DONE), "{}", text(&ended.stderr));
+    assert_eq!(text(&ended.stderr), "");
+    let said = text(&ended.stdout);
+    for part in [
+        "  server       127.0.0.1:0\n",
+        "  admin        127.0.0.1:0\n",
+        "  interactive  POST /integrations/external/chats/{id}/messages/interactive\n",
+        "schema whatsapp, body up to 64 KiB\n",
+        "  api          http://127.0.0.1:9\n",
+        "  main         token from file:/",
+        "  billing      disabled, no rate limit, credential main\n",
+        "  shop         expired at 2026-01-01T00:00:00Z, ",
+        "for pages of shop.example.com\n",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    assert!(!said.contains(TOKEN));
+}
+
+#[test]
+fn every_mistake_of_a_config_is_shown_at_once() {
+    let home = Home::new("http://api.example.com");
+    home.edit(|text| text.replace("[\"shop.example.com\"]", "[\"shop.*\"]"));
+    home.append("[log]\nlevel = \"lots=of\"");
+
+    let ended = check(&home);
+
+    assert_eq!(ended.status.code(), Some(USAGE));
+    assert_eq!(text(&ended.stdout), "");
+    let said = text(&ended.stderr);
+    for part in [
+        "portaria.toml:",
+        "url = \"http://api.example.com\"",
+        "allowed_domains = [\"shop.*\"]",
+        "level = \"lots=of\"",
+        "error: the config has 3 mistakes\n",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+    assert!(!said.contains(TOKEN));
 }
 
 #[test]
@@ -355,6 +505,13 @@ fn portaria(arguments: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+fn check(home: &Home) -> Output {
+    let config = home.config();
+    portaria(&["check", "--config", config.to_str().unwrap()])
+        .output()
+        .unwrap()
 }
 
 fn with_input(arguments: &[&str], input: &str) -> Output {

@@ -123,7 +123,11 @@ fn presented(headers: &HeaderMap) -> Result<&str, Problem> {
     }
 }
 
-fn is_valid(client: &Client, now: SystemTime) -> Result<(), KeyFault> {
+/// Whether the key opens anything at this time.
+///
+/// # Errors
+/// Why not.
+pub fn is_valid(client: &Client, now: SystemTime) -> Result<(), KeyFault> {
     if client.is_disabled {
         return Err(KeyFault::Disabled);
     }

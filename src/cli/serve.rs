@@ -1,0 +1,65 @@
+//! How does the gateway run as a process?
+
+use std::panic;
+
+use clap::Args;
+use tokio::runtime;
+
+use super::{ConfigFile, Environment, Failure, compile, example};
+use crate::{
+    app::{self, App, Ended},
+    plan::Plan,
+    telemetry,
+};
+
+/// Run the gateway
+///
+/// Ends at SIGTERM or SIGINT: with 0 after all requests came to their end, with 1 if some
+/// had to be cut after `drain_timeout` or at a second signal.
+#[derive(Debug, Args)]
+#[command(after_help = example("portaria serve --config /etc/portaria/portaria.toml"))]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Serve {
+    pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
+        let plan = compile(&self.config.load(environment)?, environment)?;
+        let (format, level) = &plan.log;
+        let level = telemetry::parse_level(level)
+            .map_err(Failure::internal("a level passed that cannot be read"))?;
+        // Dropped last, so that every line is written.
+        let _log = telemetry::start(*format, level);
+        log_panics();
+
+        let runtime = runtime::Builder::new_multi_thread()
+            .thread_name("portaria-worker")
+            .enable_all()
+            .build()
+            .map_err(Failure::internal("cannot start threads"))?;
+        let ended = runtime.block_on(run(plan));
+        // Whoever is still at work was given all the time there is.
+        runtime.shutdown_background();
+        match ended? {
+            Ended::Cleanly => Ok(()),
+            Ended::WithRequestsCut => Err(Failure::RequestsCut),
+        }
+    }
+}
+
+async fn run(plan: Plan) -> Result<Ended, Failure> {
+    // Before anybody can connect: a signal from now on is a clean stop.
+    let stop = app::signals().map_err(Failure::internal("cannot wait for signals"))?;
+    let app = App::bind(plan).await;
+    let app = app.map_err(|error| Failure::Internal(error.to_string()))?;
+    Ok(app.run(stop).await)
+}
+
+/// Puts panics into the log: where, and nothing else. The payload may hold anything.
+fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        let location = panic.location().map(tracing::field::display);
+        tracing::error!(location, "panicked");
+    }));
+}
