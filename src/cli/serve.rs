@@ -30,7 +30,8 @@ impl Serve {
         let level = telemetry::parse_level(level)
             .map_err(Failure::internal("a level passed that cannot be read"))?;
         // Dropped last, so that every line is written.
-        let _log = telemetry::start(*format, level);
+        let _log =
+            telemetry::start(*format, level).map_err(Failure::internal("cannot write a log"))?;
         log_panics();
 
         let runtime = runtime::Builder::new_multi_thread()
