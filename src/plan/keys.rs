@@ -113,7 +113,7 @@ impl Judge<'_> {
                 // What stands there may be the key itself, so it is not shown.
                 Err(_) => {
                     self.mistakes
-                        .add(at, "is no hash of a key")
+                        .add(at, "this is no hash of a key")
                         .hint("write `sha256:` and 64 hexadecimal digits, as `portaria key hash` prints them");
                 }
             }
@@ -192,7 +192,7 @@ impl Judge<'_> {
             if written.domain_mode != Default::default() {
                 self.mistakes.add(
                     at.clone().key("domain_mode"),
-                    "is never looked at: there are no `allowed_domains`",
+                    "`domain_mode` is never looked at: there are no `allowed_domains`",
                 );
             }
             return None;
@@ -200,7 +200,7 @@ impl Judge<'_> {
         if written.browser != Browser::Refuse {
             self.mistakes.add(
                 at.clone().key("browser"),
-                "is never looked at: the key has `allowed_domains`",
+                "`browser` is never looked at: the key has `allowed_domains`",
             );
         }
         let mut domains = Vec::new();

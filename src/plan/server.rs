@@ -37,8 +37,10 @@ impl Judge<'_> {
             }
         }
         if !(1024..=256 * 1024).contains(&server.max_head.0) {
-            self.mistakes
-                .add(at("max_head"), "must be from `1 KiB` to `256 KiB`");
+            self.mistakes.add(
+                at("max_head"),
+                "`max_head` must be from `1 KiB` to `256 KiB`",
+            );
         }
         for (index, host) in server.hosts.iter().enumerate() {
             let is_name = host
@@ -57,7 +59,7 @@ impl Judge<'_> {
             self.mistakes
                 .add(
                     Path::new("log").key("level"),
-                    format!("is no level: {error}"),
+                    format!("`level` cannot be read: {error}"),
                 )
                 .hint(
                     "write `error`, `warn`, `info`, `debug`, or a list like `warn,portaria=debug`",

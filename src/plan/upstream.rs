@@ -29,8 +29,10 @@ impl Judge<'_> {
             }
         };
         if scheme == Scheme::HTTP && upstream.ca.is_some() {
-            self.mistakes
-                .add(at("ca"), "is never used: the upstream's url is `http://`");
+            self.mistakes.add(
+                at("ca"),
+                "`ca` is never used: the upstream's url is `http://`",
+            );
         }
         if upstream.max_response.0 == 0 {
             self.mistakes.add(at("max_response"), "no answer would fit");
@@ -123,13 +125,15 @@ impl Judge<'_> {
             Ok(token) => {
                 let token = Token::new(token);
                 if token.is_none() {
-                    self.mistakes
-                        .add(at, "what is there cannot stand in a header field");
+                    self.mistakes.add(
+                        at,
+                        format!("what is in `{source}` cannot stand in a header field"),
+                    );
                 }
                 token
             }
             Err(error) => {
-                self.mistakes.add(at, error.to_string());
+                self.mistakes.add(at, format!("`{source}` {error}"));
                 None
             }
         }
@@ -142,7 +146,7 @@ fn parse_upstream(
     plaintext: bool,
 ) -> Result<(Scheme, Authority), (String, &'static str)> {
     const FORM: &str = "write scheme and host alone: `https://api.wegly.com.br`";
-    let no_url = || (String::from("is no URL of an API"), FORM);
+    let no_url = || (String::from("the upstream's url is no URL of an API"), FORM);
     let url = url::Url::parse(written).map_err(|_| no_url())?;
     let scheme = match url.scheme() {
         "https" => Scheme::HTTPS,
@@ -150,11 +154,14 @@ fn parse_upstream(
         _ => return Err(no_url()),
     };
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(("must not hold a user or a password".into(), FORM));
+        return Err((
+            "the upstream's url must not hold a user or a password".into(),
+            FORM,
+        ));
     }
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
         return Err((
-            "must not have a path, a query or a fragment".into(),
+            "the upstream's url must not have a path, a query or a fragment".into(),
             "paths belong to `[[routes]]`",
         ));
     }
