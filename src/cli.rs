@@ -25,6 +25,7 @@ use crate::{
 
 mod check;
 mod completions;
+mod demo;
 mod key;
 mod mock;
 mod schema;
@@ -50,6 +51,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Serve(serve::Serve),
     Check(check::Check),
     Validate(validate::Validate),
@@ -66,6 +68,7 @@ impl Cli {
     pub fn run(self, environment: &Environment) -> Result<(), Failure> {
         let mut out = Output(anstream::stdout());
         let done = match self.command {
+            Command::Demo(demo) => demo.run(&mut out),
             Command::Serve(serve) => serve.run(environment),
             Command::Check(check) => check.run(environment, &mut out),
             Command::Validate(validate) => validate.run(&mut out),
@@ -201,6 +204,7 @@ fn limit(Limit { rate, burst }: Limit) -> String {
 }
 
 const STRONG: Style = Style::new().bold();
+const FAINT: Style = Style::new().dimmed();
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 

@@ -268,6 +268,68 @@ fn every_mistake_of_a_config_is_shown_at_once() {
 }
 
 #[test]
+fn the_demo_shows_six_messages_and_what_became_of_each() {
+    let ended = portaria(&["demo", "--once", "--listen", "127.0.0.1:0"])
+        .output()
+        .unwrap();
+
+    let said = text(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(DONE), "{said}");
+    assert_eq!(text(&ended.stderr), "");
+    let answers: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("app gets "))
+        .map(str::trim)
+        .collect();
+    assert_eq!(
+        answers,
+        [
+            "200 OK, delivery sent",
+            "200 OK, delivery sent",
+            "422 Unprocessable Entity, invalid-message, delivery not_sent",
+            "403 Forbidden, origin-not-allowed, delivery not_sent",
+            "401 Unauthorized, invalid-key, delivery not_sent",
+            "429 Too Many Requests, rate-limited, delivery not_sent",
+        ]
+    );
+    assert!(said.contains("/action/buttons/0/title is 26 characters long; the limit is 20"));
+    assert_eq!(said.matches("Bearer fake-token-of-the-demo").count(), 2);
+    assert_eq!(said.matches("Wegly sees  nothing").count(), 4);
+    let keys = said.matches("ptr_").count();
+    assert_eq!(said.matches("ptr_…").count(), keys, "{said}");
+}
+
+#[test]
+fn the_line_that_the_demo_prints_sends_a_message_to_the_running_demo() {
+    // A taken address is no hindrance.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let mut child = portaria(&["demo", "--listen", &taken]).spawn().unwrap();
+    let mut said = BufReader::new(child.stdout.take().unwrap());
+    let mut until = |end: &str| {
+        let mut lines = String::new();
+        while !lines.ends_with(end) {
+            assert_ne!(said.read_line(&mut lines).unwrap(), 0, "{lines}");
+        }
+        lines
+    };
+    let shown = until("Ctrl-C ends the demo.\n");
+    let line = &shown[shown.find("curl ").unwrap()..shown.find("Ctrl-C").unwrap()];
+
+    let answer = send(&as_shell_words(line));
+    let sight = until("\n");
+    let told = Command::new("kill")
+        .args(["-s", "INT", &child.id().to_string()])
+        .status();
+
+    assert!(shown.starts_with(&format!("{taken} is taken")), "{shown}");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(sight.contains("Bearer fake-token-of-the-demo"), "{sight}");
+    assert!(told.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(DONE));
+}
+
+#[test]
 fn a_new_key_has_the_hash_of_its_entry() {
     let made = portaria(&["key", "new", "--name", "billing"])
         .output()
@@ -505,6 +567,41 @@ fn portaria(arguments: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+/// What a shell makes of a command line, without its first word.
+fn as_shell_words(line: &str) -> Vec<String> {
+    let script = format!("curl() {{ printf '%s\\0' \"$@\"; }}\n{line}");
+    let ended = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert!(ended.status.success(), "{}", text(&ended.stderr));
+    let words = text(&ended.stdout).split_terminator('\0');
+    words.map(str::to_owned).collect()
+}
+
+/// Sends what `curl` would send with these arguments; returns the answer.
+fn send(arguments: &[String]) -> String {
+    let (mut target, mut fields, mut body) = ("", String::new(), "");
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "-i" => {}
+            "-H" => fields += &format!("{}\r\n", arguments.next().unwrap()),
+            "-d" => body = arguments.next().unwrap(),
+            url => target = url.strip_prefix("http://").unwrap(),
+        }
+    }
+    let (address, path) = target.split_at(target.find('/').unwrap());
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{fields}\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 fn check(home: &Home) -> Output {
