@@ -181,19 +181,19 @@ impl Metrics {
             self.upstream_duration
                 .observe(durations.upstream.as_secs_f64());
         }
-        for (counter, reason) in [
-            (&self.refusals, reason),
-            (&self.reported, trail.reported.get().copied()),
-        ] {
-            if let Some(reason) = reason {
-                counter
-                    .get_or_create(&RefusalLabels {
-                        route: route.clone(),
-                        key: key.clone(),
-                        reason,
-                    })
-                    .inc();
-            }
+        let refused = reason.map(|reason| (&self.refusals, reason));
+        let reported = trail.reported().into_iter();
+        for (counter, reason) in refused
+            .into_iter()
+            .chain(reported.map(|reason| (&self.reported, reason)))
+        {
+            counter
+                .get_or_create(&RefusalLabels {
+                    route: route.clone(),
+                    key: key.clone(),
+                    reason,
+                })
+                .inc();
         }
         // From the rate limit on, the key was accepted.
         if trail.key_was_accepted() {

@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
@@ -111,8 +111,8 @@ pub struct Trail {
     pub refusing_limit: OnceLock<Standing>,
     /// Bytes of its body.
     pub body_size: OnceLock<usize>,
-    /// What a rule in `report` mode would have refused it for.
-    pub reported: OnceLock<&'static str>,
+    /// What rules in `report` mode would have refused it for.
+    reported: Mutex<Vec<&'static str>>,
     /// The step it has reached.
     step: AtomicU8,
     /// What is known of the message's fate.
@@ -139,7 +139,7 @@ impl Trail {
             key_limit: OnceLock::new(),
             refusing_limit: OnceLock::new(),
             body_size: OnceLock::new(),
-            reported: OnceLock::new(),
+            reported: Mutex::default(),
             step: AtomicU8::new(Step::Room as u8),
             fate: AtomicU8::new(NOT_SENT),
             place: OnceLock::new(),
@@ -187,6 +187,18 @@ impl Trail {
     /// Keeps its place until the trail ends.
     pub fn holds(&self, place: OwnedSemaphorePermit) {
         let _ = self.place.set(place);
+    }
+
+    /// Notes what a rule in `report` mode would have refused it for.
+    pub fn report(&self, problem: &Problem) {
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.push(problem.reason());
+    }
+
+    /// What rules in `report` mode would have refused it for.
+    pub fn reported(&self) -> Vec<&'static str> {
+        let reported = self.reported.lock();
+        reported.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes that the first byte may be on its way to the upstream.

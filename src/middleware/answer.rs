@@ -54,8 +54,12 @@ pub fn add_fields((): &(), trail: &Trail, response: &mut Response) {
         if !value.is_empty()
             && let Ok(value) = HeaderValue::try_from(value)
         {
-            // Appended: the upstream's own limits, where it tells them, hold as well.
-            headers.append(field, value);
+            // Ours first; the upstream's own limits, where it tells them, hold as well.
+            let theirs: Vec<HeaderValue> = headers.get_all(&field).iter().cloned().collect();
+            headers.insert(&field, value);
+            for value in theirs {
+                headers.append(&field, value);
+            }
         }
     }
 }

@@ -181,7 +181,7 @@ pub fn check((): &(), req: &mut Request) -> Result<(), Problem> {
     match judge(trail.client()?, req.headers()) {
         Verdict::Passes => Ok(()),
         Verdict::Reported(problem) => {
-            let _ = trail.reported.set(problem.reason());
+            trail.report(&problem);
             Ok(())
         }
         Verdict::Refused(problem) => Err(problem),

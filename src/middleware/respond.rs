@@ -7,14 +7,18 @@
 use std::{
     any::Any,
     convert::Infallible,
-    panic::AssertUnwindSafe,
+    future::{Ready, ready},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, ready as ready_or_return},
 };
 
 use ::http::Uri;
-use futures_util::{FutureExt as _, future::CatchUnwind};
+use futures_util::{
+    FutureExt as _,
+    future::{CatchUnwind, Either},
+};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service, layer::layer_fn};
 
@@ -36,10 +40,13 @@ pub struct Respond<I> {
     below: I,
 }
 
+/// What came of the steps below, or the payload of their panic.
+type Caught = Result<Result<Response, Problem>, Box<dyn Any + Send>>;
+
 impl<I: Below> Service<Request> for Respond<I> {
     type Response = Response;
     type Error = Infallible;
-    type Future = Responding<CatchUnwind<AssertUnwindSafe<I::Future>>>;
+    type Future = Responding<Either<CatchUnwind<AssertUnwindSafe<I::Future>>, Ready<Caught>>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         // The steps below are always ready; see `stage`.
@@ -47,11 +54,14 @@ impl<I: Below> Service<Request> for Respond<I> {
     }
 
     fn call(&mut self, req: Request) -> Self::Future {
-        Responding {
-            trail: req.extensions().get().cloned(),
-            uri: req.uri().clone(),
-            answer: AssertUnwindSafe(self.below.call(req)).catch_unwind(),
-        }
+        let trail = req.extensions().get().cloned();
+        let uri = req.uri().clone();
+        // A gate decides while it is called, so a panic may come here already.
+        let answer = match catch_unwind(AssertUnwindSafe(|| self.below.call(req))) {
+            Ok(answer) => Either::Left(AssertUnwindSafe(answer).catch_unwind()),
+            Err(payload) => Either::Right(ready(Err(payload))),
+        };
+        Responding { trail, uri, answer }
     }
 }
 
@@ -67,13 +77,13 @@ pin_project! {
 
 impl<A> Future for Responding<A>
 where
-    A: Future<Output = Result<Result<Response, Problem>, Box<dyn Any + Send>>>,
+    A: Future<Output = Caught>,
 {
     type Output = Result<Response, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.answer.poll(cx));
+        let answer = ready_or_return!(this.answer.poll(cx));
         let Some(trail) = this.trail else {
             return Poll::Ready(Ok(bare()));
         };

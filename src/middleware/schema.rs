@@ -32,7 +32,7 @@ pub fn check(rules: &Arc<Rules>, req: &mut Request) -> Result<(), Problem> {
     match rules.mode {
         Mode::Enforce => Err(problem),
         Mode::Report => {
-            let _ = Trail::of(req)?.reported.set(problem.reason());
+            Trail::of(req)?.report(&problem);
             Ok(())
         }
     }

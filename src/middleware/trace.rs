@@ -33,6 +33,8 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
     let answer_bytes = response.body().size_hint().exact();
     let reason = problem.map(|problem| problem.reason());
     let step = problem.map(|_| trail.step().name());
+    let reported = trail.reported();
+    let reported = (!reported.is_empty()).then(|| reported.join(", "));
     let cause = problem.and_then(|problem| problem.cause());
 
     macro_rules! line {
@@ -55,7 +57,7 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
                 reason,
                 step,
                 cause = cause.as_deref(),
-                reported = trail.reported.get(),
+                reported,
                 "{outcome}"
             )
         };
