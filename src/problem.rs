@@ -60,7 +60,7 @@ pub enum Problem {
     InvalidKey(KeyFault),
     /// The page is none of the key's domains.
     OriginNotAllowed {
-        /// The host of the `Origin`, in ASCII, for the log alone.
+        /// The host of the `Origin`, in ASCII, for our log alone.
         host: Option<String>,
     },
     /// A server's key was used from a web page.

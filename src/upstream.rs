@@ -202,7 +202,10 @@ impl Inner {
             .map_err(|_| Problem::bug("a checked path became no URI"))?;
         *req.version_mut() = Version::HTTP_11;
         if !self.may_be_http2 {
+            // First, as every client sends it; that leaves the token last.
+            let fields = std::mem::take(req.headers_mut());
             req.headers_mut().insert(header::HOST, self.host.clone());
+            req.headers_mut().extend(fields);
         }
         Ok(req)
     }

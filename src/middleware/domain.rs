@@ -208,7 +208,10 @@ fn judge(client: &Client, headers: &HeaderMap) -> Verdict {
         return Verdict::Passes;
     }
     let problem = Problem::OriginNotAllowed {
-        host: page.map(|page| page.host.to_owned()),
+        // Of a `Referer` not even the host is logged.
+        host: page
+            .filter(|_| headers.contains_key(header::ORIGIN))
+            .map(|page| page.host.to_owned()),
     };
     match rule.mode {
         Mode::Enforce => Verdict::Refused(problem),

@@ -3,7 +3,8 @@
 //! Asked last, so that only a message that would really go out counts: a cool-down
 //! that the upstream asked for, then the chat, then all keys together. The chat comes
 //! first because one application that hammers one chat must not use up what belongs
-//! to all.
+//! to all. (A message that the last of the three refuses has still cost its chat one:
+//! a bucket can neither be looked into nor be given something back.)
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
