@@ -108,7 +108,7 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Body> 
 pub async fn serve(bound: Bound, admin: Admin, tasks: Tasks, stop: CancellationToken) {
     while let Some(accepted) = stop.run_until_cancelled(bound.accept()).await {
         let stream = match accepted {
-            Ok(stream) => stream,
+            Ok((stream, _peer)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "could not accept an operator's connection");
                 tokio::time::sleep(crate::server::ACCEPT_PAUSE).await;

@@ -4,7 +4,11 @@
 //! ready, stop accepting, let what runs come to its end until `drain_timeout`, end. At
 //! the second signal: end at once.
 
-use std::{io, sync::Arc, time::SystemTime};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -16,7 +20,7 @@ use crate::{
     admin::{self, Admin},
     config::Address,
     metrics::Metrics,
-    middleware::room::Room,
+    middleware::{key::Keys, limits::PerChat, room::Room},
     pipeline::{Pipeline, pipeline},
     plan::Plan,
     server::{self, Bound, Limits},
@@ -157,9 +161,9 @@ impl App {
             admin_stops.clone(),
         ));
         let sweeping = stopping.clone();
-        let per_chat = self.plan.per_chat();
+        let (per_chat, keys) = (self.plan.per_chat(), self.plan.keys.clone());
         self.shared.tasks.start(async move {
-            sweeping.run_until_cancelled(sweep(per_chat)).await;
+            sweeping.run_until_cancelled(sweep(per_chat, keys)).await;
         });
 
         stop().await;
@@ -207,14 +211,16 @@ pub fn signals() -> io::Result<impl AsyncFnMut()> {
     })
 }
 
-/// Forgets, now and then, the chats whose buckets are full again.
-async fn sweep(per_chat: Vec<Arc<crate::middleware::limits::PerChat>>) {
+/// Forgets, now and then, what needs not be remembered: chats whose buckets are full
+/// again, and addresses that have been quiet.
+async fn sweep(per_chat: Vec<Arc<PerChat>>, keys: Arc<Keys>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         for buckets in &per_chat {
             buckets.forget_full();
         }
+        keys.failures().forget_quiet();
     }
 }
 
-const SWEEP_INTERVAL: std::time::Duration = std::time::Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);

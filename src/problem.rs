@@ -100,6 +100,11 @@ pub enum Problem {
         /// When the next message would pass.
         retry_after: Duration,
     },
+    /// Many wrong keys came from this address. A right one still passes.
+    TooManyFailures {
+        /// When the next wrong one is answered as usual.
+        retry_after: Duration,
+    },
     /// A mistake of ours.
     Internal {
         /// For our log only.
@@ -268,6 +273,7 @@ impl Problem {
             Self::UnsupportedMediaType(_) => Code::UnsupportedMediaType,
             Self::InvalidMessage(_) => Code::InvalidMessage,
             Self::RateLimited { .. } => Code::RateLimited,
+            Self::TooManyFailures { .. } => Code::TooManyFailures,
             Self::Internal { .. } => Code::Internal,
             Self::UpstreamUnreachable { .. } => Code::UpstreamUnreachable,
             Self::UpstreamRejectedCredential => Code::UpstreamRejectedCredential,
@@ -343,7 +349,10 @@ impl Problem {
 
     /// When a repeat makes sense.
     fn retry_after(&self) -> Option<u64> {
-        if let Self::RateLimited { retry_after, .. } | Self::CoolingDown { retry_after } = self {
+        if let Self::RateLimited { retry_after, .. }
+        | Self::TooManyFailures { retry_after }
+        | Self::CoolingDown { retry_after } = self
+        {
             Some(whole_seconds(*retry_after))
         } else {
             matches!(self, Self::Overloaded | Self::Draining).then_some(1)

@@ -35,7 +35,7 @@ use crate::{
     config::Address,
     framing::Framed,
     http::Body,
-    middleware::front::MAX_FIELDS,
+    middleware::{front::MAX_FIELDS, key::failures::Peer},
     pipeline::Pipeline,
     plan::Plan,
 };
@@ -96,16 +96,16 @@ impl Bound {
         self.address.clone()
     }
 
-    pub(crate) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    pub(crate) async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         match &self.listener {
             Listener::Tcp(listener) => {
-                let (stream, _peer) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok(Box::new(stream))
+                Ok((Box::new(stream), Peer(Some(peer.ip()))))
             }
             Listener::Unix(listener) => {
-                let (stream, _peer) = listener.accept().await?;
-                Ok(Box::new(stream))
+                let (stream, _unnamed) = listener.accept().await?;
+                Ok((Box::new(stream), Peer(None)))
             }
         }
     }
@@ -184,9 +184,9 @@ pub async fn serve(
         else {
             break;
         };
-        let stream = match stop.run_until_cancelled(bound.accept()).await {
+        let (stream, peer) = match stop.run_until_cancelled(bound.accept()).await {
             None => break,
-            Some(Ok(stream)) => stream,
+            Some(Ok(accepted)) => accepted,
             Some(Err(error)) => {
                 tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -201,6 +201,7 @@ pub async fn serve(
             let pipeline = pipeline.clone();
             let mut req = req.map(Body::new);
             req.extensions_mut().insert(fault.clone());
+            req.extensions_mut().insert(peer);
             async move {
                 let Ok(response) = pipeline.oneshot(req).await;
                 Ok::<_, Infallible>(response)

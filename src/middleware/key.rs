@@ -6,6 +6,8 @@
 //! Only hashes of keys are known here. Unknown, expired, not yet valid and disabled
 //! look the same from outside; the log and the metrics tell them apart.
 
+pub mod failures;
+
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -13,6 +15,8 @@ use std::{
 };
 
 use ::http::{HeaderMap, HeaderName, header};
+
+use self::failures::{Failures, Peer};
 
 use crate::{
     config::Browser,
@@ -59,12 +63,17 @@ pub struct Keys {
     by_hash: HashMap<KeyHash, Arc<Client>>,
     /// The wall clock; a test has its own.
     now: fn() -> SystemTime,
+    failures: Failures,
 }
 
 impl Keys {
     /// Keys by the hash of each.
     pub fn new(by_hash: HashMap<KeyHash, Arc<Client>>, now: fn() -> SystemTime) -> Self {
-        Self { by_hash, now }
+        Self {
+            by_hash,
+            now,
+            failures: Failures::default(),
+        }
     }
 
     /// Their owners, each once, in no order.
@@ -73,6 +82,11 @@ impl Keys {
         self.by_hash
             .values()
             .filter(move |client| seen.insert(client.name.clone()))
+    }
+
+    /// Where wrong keys came from.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     fn owner_of(&self, key: &str) -> Option<&Arc<Client>> {
@@ -86,9 +100,15 @@ impl Keys {
 
 /// The gate.
 pub fn check(keys: &Arc<Keys>, req: &mut Request) -> Result<(), Problem> {
-    let client = keys
-        .owner_of(presented(req.headers())?)
-        .ok_or(Problem::InvalidKey(KeyFault::Unknown))?;
+    let Some(client) = keys.owner_of(presented(req.headers())?) else {
+        let peer = req.extensions().get().copied().unwrap_or(Peer(None));
+        return Err(match keys.failures.count(peer) {
+            Ok(()) => Problem::InvalidKey(KeyFault::Unknown),
+            Err(empty) => Problem::TooManyFailures {
+                retry_after: empty.retry_after,
+            },
+        });
+    };
     let trail = Trail::of(req)?;
     // Noted even if the key is refused now: an operator wants to know whose expired.
     let _ = trail.client.set(client.clone());

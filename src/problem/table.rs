@@ -61,6 +61,7 @@ table! {
     MisdirectedRequest,         MISDIRECTED_REQUEST,             "misdirected-request",          NotSent, "Misdirected request",       "Requisição mal direcionada";
     InvalidMessage,             UNPROCESSABLE_ENTITY,            "invalid-message",              NotSent, "Message not valid",         "Mensagem inválida";
     RateLimited,                TOO_MANY_REQUESTS,               "rate-limited",                 NotSent, "Too many requests",         "Requisições demais";
+    TooManyFailures,            TOO_MANY_REQUESTS,               "too-many-failures",            NotSent, "Too many wrong keys",       "Chaves erradas demais";
     HeadersTooLarge,            REQUEST_HEADER_FIELDS_TOO_LARGE, "headers-too-large",            NotSent, "Headers too large",         "Cabeçalhos grandes demais";
     Internal,                   INTERNAL_SERVER_ERROR,           "internal",                     Unknown, "Internal error",            "Erro interno";
     UpstreamUnreachable,        BAD_GATEWAY,                     "upstream-unreachable",         NotSent, "Upstream unreachable",      "Upstream inacessível";

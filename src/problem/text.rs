@@ -106,6 +106,10 @@ impl Problem {
                     "O corpo deve vir sem `Content-Encoding`.",
                 ),
             },
+            Self::TooManyFailures { .. } => (
+                "Many wrong keys came from this address. A right key still passes.",
+                "Muitas chaves erradas vieram deste endereço. Uma chave certa ainda passa.",
+            ),
             Self::Internal { .. } => (
                 "A mistake of the gateway's own. It is logged under this request id.",
                 "Um erro do próprio gateway. Está registrado sob este id de requisição.",

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use portaria::problem::{AnswerFault, Code, Problem};
+use portaria::{
+    middleware::key::failures::Peer,
+    problem::{AnswerFault, Code, Problem},
+};
 use serde_json::json;
 
 use crate::{
@@ -13,7 +16,7 @@ use crate::{
 /// The table of the contract, with the fields and members that a refusal has beyond
 /// those that all have.
 #[rustfmt::skip] // a table reads best as a table
-const TABLE: [Row; 28] = [
+const TABLE: [Row; 29] = [
     (400, "malformed-request",            "not_sent", &[CLOSE], &[]),
     (400, "invalid-path-parameter",       "not_sent", &[], &[]),
     (400, "malformed-json",               "not_sent", &[], &[]),
@@ -31,6 +34,7 @@ const TABLE: [Row; 28] = [
     (415, "unsupported-media-type",       "not_sent", &[("accept", "application/json")], &[]),
     (422, "invalid-message",              "not_sent", &[], &["errors"]),
     (429, "rate-limited",                 "not_sent", &[("retry-after", "6")], &["limit", "retry_after"]),
+    (429, "too-many-failures",            "not_sent", &[("retry-after", "3")], &["retry_after"]),
     (431, "headers-too-large",            "not_sent", &[CLOSE], &[]),
     (414, "uri-too-long",                 "not_sent", &[CLOSE], &[]),
     (500, "internal",                     "unknown",  &[], &[]),
@@ -229,6 +233,18 @@ pub async fn provoke(code: Code, language: &str) -> (Gateway, Answer) {
         Code::RateLimited => {
             gateway.send(post_by("slow")).await;
             post_by("slow")
+        }
+        Code::TooManyFailures => {
+            let wrong = || {
+                let mut post = post().set("authorization", "Bearer canary-key");
+                post.extensions_mut()
+                    .insert(Peer(Some([192, 0, 2, 1].into())));
+                post
+            };
+            for _ in 0..20 {
+                assert_eq!(gateway.send(wrong()).await.json()["code"], "invalid-key");
+            }
+            wrong()
         }
         Code::HeadersTooLarge => (0..65).fold(post(), |post, _| post.add("x", "canary-text")),
         Code::Internal => {
