@@ -1,8 +1,9 @@
 //! How does the gateway run as a process?
 
-use std::panic;
+use std::{io, panic};
 
 use clap::Args;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::runtime;
 
 use super::{ConfigFile, Environment, Failure, compile, example};
@@ -33,6 +34,9 @@ impl Serve {
         let _log =
             telemetry::start(*format, level).map_err(Failure::internal("cannot write a log"))?;
         log_panics();
+        if let Err(error) = forbid_core_dumps() {
+            tracing::warn!(%error, "a crash may leave the tokens on disk: core dumps cannot be forbidden");
+        }
 
         let runtime = runtime::Builder::new_multi_thread()
             .thread_name("portaria-worker")
@@ -63,4 +67,16 @@ fn log_panics() {
         let location = panic.location().map(tracing::field::display);
         tracing::error!(location, "panicked");
     }));
+}
+
+/// A dump of this process would hold the tokens. Nor may another process of the same user
+/// look into its memory.
+fn forbid_core_dumps() -> io::Result<()> {
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(())
 }
