@@ -7,6 +7,7 @@
 //! error; both know whether they are a terminal and whether `NO_COLOR` is set.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fmt::Display,
     io::{self, ErrorKind, Write},
@@ -19,13 +20,14 @@ use anstyle::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand, builder::StyledStr};
 
 use crate::{
-    config::{self, Limit, Loaded, Mistakes},
+    config::{self, Config, Limit, Loaded, Mistakes, Route},
     plan::{Plan, Surroundings},
 };
 
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod key;
 mod mock;
 mod schema;
@@ -54,6 +56,7 @@ enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     Check(check::Check),
+    Explain(explain::Explain),
     Validate(validate::Validate),
     #[command(subcommand)]
     Key(key::Key),
@@ -71,6 +74,7 @@ impl Cli {
             Command::Demo(demo) => demo.run(&mut out),
             Command::Serve(serve) => serve.run(environment),
             Command::Check(check) => check.run(environment, &mut out),
+            Command::Explain(explain) => explain.run(environment, &mut out),
             Command::Validate(validate) => validate.run(&mut out),
             Command::Key(key) => key.run(&mut out),
             Command::Mock(mock) => mock.run(&mut out),
@@ -195,6 +199,14 @@ fn count(mistakes: &Mistakes) -> String {
     match mistakes.len() {
         1 => "the config has a mistake".to_owned(),
         number => format!("the config has {number} mistakes"),
+    }
+}
+
+/// The routes as they were written, or else the one that is built in.
+fn routes(config: &Config) -> Cow<'_, [Route]> {
+    match &*config.routes {
+        [] => vec![Route::interactive()].into(),
+        written => written.into(),
     }
 }
 

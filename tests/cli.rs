@@ -9,6 +9,7 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
@@ -330,6 +331,192 @@ fn the_line_that_the_demo_prints_sends_a_message_to_the_running_demo() {
 }
 
 #[test]
+fn a_message_that_passes_is_explained_without_key_token_and_certificates() {
+    let home = Home::new("https://api.example.com");
+    let message = home.write("message.json", GOOD_MESSAGE);
+    home.edit(|text| {
+        let text = text.replace("/wegly-token", "/nowhere");
+        text.replace("[credentials", "ca = \"file:/nowhere\"\n[credentials")
+    });
+
+    let ended = explain(&home, &["--key", "billing"], &message);
+
+    let said = text(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(DONE), "{}", text(&ended.stderr));
+    assert_eq!(verdicts(said), [("passed", 11)]);
+    for part in [
+        "\nrate        passed    no limit\n",
+        &format!("strict JSON, {} bytes of 64 KiB\n", GOOD_MESSAGE.len()),
+        "\n  POST https://api.example.com/integrations/external/chats/3c90c3cc-0d44-4b50-8888-8dd25736052a/messages/interactive\n",
+        "\n  host: api.example.com\n",
+        "\n  authorization: Bearer … (the token of main)\n",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+}
+
+#[test]
+fn a_refusal_is_explained_by_the_stage_that_refuses() {
+    let home = Home::new("http://127.0.0.1:9");
+    home.edit(|text| {
+        let old = "name = \"old\"\nexpires_at = 2026-01-01T00:00:00Z\n";
+        let hash = portaria::gateway_key::KeyHash::of(&key("old"));
+        format!("{text}\n[[keys]]\n{old}hash = \"{hash}\"\n")
+    });
+    let good = home.write("good.json", GOOD_MESSAGE);
+    let bad = home.write("bad.json", BAD_MESSAGE);
+    let broken = home.write("broken.json", "{");
+    let large = home.write("large.json", &" ".repeat(64 * 1024 + 1));
+
+    for (arguments, message, passed, line, code) in [
+        (
+            "billing --id ../7",
+            &good,
+            1,
+            "front: malformed-request",
+            "malformed-request",
+        ),
+        (
+            "billing --id 7",
+            &good,
+            2,
+            "route: invalid-path-parameter",
+            "invalid-path-parameter",
+        ),
+        ("old", &good, 3, "key: expired-key", "invalid-key"),
+        (
+            "shop",
+            &good,
+            4,
+            "domain: origin-not-allowed",
+            "origin-not-allowed",
+        ),
+        (
+            "shop --origin https://evil.test",
+            &good,
+            4,
+            "domain: origin-not-allowed: evil.test",
+            "origin-not-allowed",
+        ),
+        (
+            "billing",
+            &broken,
+            6,
+            "body: malformed-json",
+            "malformed-json",
+        ),
+        (
+            "billing",
+            &large,
+            6,
+            "body: body-too-large",
+            "body-too-large",
+        ),
+        (
+            "shop --origin https://shop.example.com",
+            &bad,
+            7,
+            "schema: invalid-message",
+            "invalid-message",
+        ),
+    ] {
+        let arguments: Vec<_> = ["--key"].into_iter().chain(arguments.split(' ')).collect();
+        let ended = explain(&home, &arguments, message);
+
+        let said = text(&ended.stdout);
+        assert_eq!(
+            ended.status.code(),
+            Some(REFUSED),
+            "{}",
+            text(&ended.stderr)
+        );
+        let (stage, reason) = line.split_once(": ").unwrap();
+        let line = format!("{stage:<12}refused   {reason}\n");
+        assert!(said.contains(&line), "{line:?} is not in\n{said}");
+        let expected = [
+            ("passed", passed),
+            ("refused", 1),
+            ("not reached", 10 - passed),
+        ];
+        assert_eq!(verdicts(said), expected, "{said}");
+        let (_, document) = said.split_once("\n\n  {").unwrap();
+        let document: Value = serde_json::from_str(&format!("{{{document}")).unwrap();
+        assert_eq!(document["code"], code);
+        assert!(!said.contains(TOKEN));
+    }
+}
+
+#[test]
+fn what_is_only_reported_is_explained_as_such_and_passes() {
+    let home = Home::new("http://127.0.0.1:9");
+    home.edit(|text| {
+        text.replace(
+            "allowed_domains",
+            "domain_mode = \"report\"\nallowed_domains",
+        )
+    });
+    let path = "/integrations/external/chats/{id}/messages/interactive";
+    home.append(&format!(
+        "[[routes]]\nname = \"all\"\npath = \"{path}\"\nschema_mode = \"report\""
+    ));
+    let bad = home.write("bad.json", BAD_MESSAGE);
+
+    let ended = explain(&home, &["--key", "shop", "--route", "all"], &bad);
+
+    let said = text(&ended.stdout);
+    assert_eq!(ended.status.code(), Some(DONE), "{}", text(&ended.stderr));
+    assert_eq!(verdicts(said), [("passed", 9), ("reported", 2)]);
+    for part in [
+        "\ndomain      reported  origin-not-allowed\n",
+        "\nschema      reported  invalid-message\n",
+        " /action/buttons/0/title is 21 characters long; the limit is 20\n",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+}
+
+#[test]
+fn what_cannot_be_explained_is_no_verdict() {
+    let home = Home::new("http://127.0.0.1:9");
+    let message = home.write("message.json", GOOD_MESSAGE);
+    let nowhere = home.path("nowhere.json");
+
+    for (arguments, message, said) in [
+        (
+            &["--key", "biling"][..],
+            &message,
+            "there is no key `biling`; there are: `billing`, `shop`",
+        ),
+        (
+            &["--key", "shop", "--route", "x"],
+            &message,
+            "there is no route `x`; there are: `interactive`",
+        ),
+        (
+            &["--key", "shop", "--id", "a b"],
+            &message,
+            "no client could send that",
+        ),
+        (
+            &["--key", "shop", "--origin", "a\nb"],
+            &message,
+            "no client could send that",
+        ),
+        (&["--key", "shop"], &nowhere, "cannot read "),
+    ] {
+        let ended = explain(&home, arguments, message);
+
+        assert_eq!(ended.status.code(), Some(USAGE), "{arguments:?}");
+        assert_eq!(text(&ended.stdout), "");
+        assert!(
+            text(&ended.stderr).contains(said),
+            "{}",
+            text(&ended.stderr)
+        );
+    }
+}
+
+#[test]
 fn a_new_key_has_the_hash_of_its_entry() {
     let made = portaria(&["key", "new", "--name", "billing"])
         .output()
@@ -567,6 +754,26 @@ fn portaria(arguments: &[&str]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
+}
+
+fn explain(home: &Home, arguments: &[&str], message: &Path) -> Output {
+    let mut command = portaria(&["explain", "--config"]);
+    command.arg(home.config()).args(arguments).arg(message);
+    command.output().unwrap()
+}
+
+/// How many stages said what, in the order of the first of each.
+fn verdicts(said: &str) -> Vec<(&str, usize)> {
+    let mut verdicts: Vec<(&str, usize)> = Vec::new();
+    let stages = said.lines().take_while(|line| !line.is_empty());
+    for line in stages.filter(|line| !line.starts_with(' ')) {
+        let verdict = line[12..].split("  ").next().unwrap();
+        match verdicts.iter_mut().find(|(known, _)| *known == verdict) {
+            Some((_, count)) => *count += 1,
+            None => verdicts.push((verdict, 1)),
+        }
+    }
+    verdicts
 }
 
 /// What a shell makes of a command line, without its first word.

@@ -114,7 +114,8 @@ fn compile(schema: &Path) -> Result<Schema, Failure> {
     })
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+/// `-` is standard input.
+pub(super) fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     if file == Path::new("-") {
         let mut message = Vec::new();
         let read = io::stdin().lock().read_to_end(&mut message);

@@ -94,8 +94,12 @@ where
                 delivery: trail.delivery(None),
             })
         });
-        let response =
-            result.unwrap_or_else(|problem| problem.into_response(trail, this.uri.path()));
+        let response = result.unwrap_or_else(|problem| {
+            let mut refusal = problem.into_response(trail, this.uri.path());
+            // `portaria explain` tells how far it came.
+            refusal.extensions_mut().insert(trail.clone());
+            refusal
+        });
         Poll::Ready(Ok(response))
     }
 }
