@@ -63,6 +63,8 @@ pub async fn serve(listener: TcpListener, mock: Mock, stop: impl Future<Output =
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
+                // Or an answer waits for an acknowledgement that is late on purpose.
+                let _ = stream.set_nodelay(true);
                 let mock = Arc::clone(&mock);
                 let service = service_fn(move |req| {
                     let mock = Arc::clone(&mock);

@@ -4,23 +4,18 @@
 //! turns it into an `application/problem+json` answer (RFC 9457). No other code
 //! builds one. [`table`](Code) lists them all; a test compares it with the README.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, time::Duration};
 
-use ::http::{HeaderValue, StatusCode, header};
-use serde_json::{Value, json};
+use ::http::{HeaderValue, StatusCode};
 use tower::BoxError;
 
-use crate::{
-    http::{Body, Response},
-    json::Malformed,
-    language::Language,
-    schema::{Violation, Violations},
-    trail::Trail,
-};
+use crate::{json::Malformed, schema::Violations};
 
+mod document;
 mod table;
 mod text;
 
+pub use document::Rule;
 pub use table::Code;
 
 /// Whether the message may have gone out. On every answer as `Portaria-Delivery`.
@@ -324,20 +319,6 @@ impl Problem {
         }
     }
 
-    /// Whether the connection must close, because what follows on it cannot be
-    /// trusted to be the next request.
-    fn closes(&self) -> bool {
-        matches!(
-            self,
-            Self::MalformedRequest(_)
-                | Self::BodyTimeout
-                | Self::BodyTooLarge { .. }
-                | Self::HeadersTooLarge
-                | Self::UriTooLong
-                | Self::Draining
-        )
-    }
-
     /// Which limit refused it.
     pub fn limit(&self) -> Option<LimitName> {
         if let Self::RateLimited { limit, .. } = self {
@@ -346,105 +327,7 @@ impl Problem {
             None
         }
     }
-
-    /// When a repeat makes sense.
-    fn retry_after(&self) -> Option<u64> {
-        if let Self::RateLimited { retry_after, .. }
-        | Self::TooManyFailures { retry_after }
-        | Self::CoolingDown { retry_after } = self
-        {
-            Some(whole_seconds(*retry_after))
-        } else {
-            matches!(self, Self::Overloaded | Self::Draining).then_some(1)
-        }
-    }
-
-    /// The answer that the client gets. The problem itself rides along as an
-    /// extension, for what logs and counts.
-    pub fn into_response(self, trail: &Trail, path: &str) -> Response {
-        let code = self.code();
-        let language = trail.language;
-        let mut document = json!({
-            "type": format!("urn:problem-type:portaria:{}", code.name()),
-            "title": code.title(language),
-            "status": code.status().as_u16(),
-            "detail": self.detail(language),
-            "instance": path,
-            "code": code.name(),
-            "request_id": trail.id.to_string(),
-            "delivery": self.delivery().name(),
-        });
-        self.add_members(language, &mut document);
-
-        let mut response = Response::new(Body::full(document.to_string()));
-        *response.status_mut() = code.status();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, DOCUMENT);
-        headers.insert(header::CACHE_CONTROL, NO_STORE);
-        headers.insert(
-            header::CONTENT_LANGUAGE,
-            HeaderValue::from_static(language.tag()),
-        );
-        if let Some(seconds) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, seconds.into());
-        }
-        if self.closes() {
-            headers.insert(header::CONNECTION, CLOSE);
-        }
-        if let Self::MissingKey = self {
-            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
-        } else if let Self::InvalidKey(_) = self {
-            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE_INVALID);
-        } else if let Self::MethodNotAllowed { allow } = &self {
-            headers.insert(header::ALLOW, allow.clone());
-        } else if let Self::UnsupportedMediaType(_) = self {
-            headers.insert(header::ACCEPT, JSON);
-        }
-        response.extensions_mut().insert(Arc::new(self));
-        response
-    }
-
-    /// The members that only some problems have.
-    fn add_members(&self, language: Language, document: &mut Value) {
-        if let Some(seconds) = self.retry_after() {
-            document["retry_after"] = seconds.into();
-        }
-        if let Self::RateLimited { limit, .. } = self {
-            document["limit"] = limit.name().into();
-        } else if let Self::UpstreamAnswerRefused { status, .. } = self {
-            document["upstream_status"] = status.as_u16().into();
-        } else if let Self::InvalidMessage(violations) = self {
-            document["errors"] = violations
-                .list
-                .iter()
-                .map(|violation| error(violation, language))
-                .collect();
-        }
-    }
 }
-
-fn error(violation: &Violation, language: Language) -> Value {
-    let mut error = json!({
-        "pointer": violation.pointer,
-        "keyword": violation.keyword,
-        "detail": violation.detail(language),
-    });
-    for (name, number) in [("limit", violation.limit), ("actual", violation.actual)] {
-        if let Some(number) = number {
-            error[name] = number.into();
-        }
-    }
-    error
-}
-
-const DOCUMENT: HeaderValue = HeaderValue::from_static("application/problem+json");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-/// RFC 6750 §3: no `error` where no key was sent.
-const CHALLENGE: HeaderValue = HeaderValue::from_static(r#"Bearer realm="portaria""#);
-const CHALLENGE_INVALID: HeaderValue =
-    HeaderValue::from_static(r#"Bearer realm="portaria", error="invalid_token""#);
 
 /// Rounded up, so that a client that waits exactly this long passes.
 pub fn whole_seconds(wait: Duration) -> u64 {

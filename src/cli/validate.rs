@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{BAD, Failure, GOOD, example};
-use crate::{json, language::Language, schema::Schema};
+use crate::{json, language::Language, problem::Rule, schema::Schema};
 
 /// Check messages against a schema, offline
 ///
@@ -59,15 +59,7 @@ enum Mistake {
         column: usize,
     },
     /// The message breaks a rule; as in the gateway's own refusals.
-    Rule {
-        pointer: String,
-        keyword: &'static str,
-        detail: String,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        limit: Option<u64>,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        actual: Option<u64>,
-    },
+    Rule(Rule),
 }
 
 impl Validate {
@@ -133,14 +125,9 @@ fn judge(schema: &Schema, file: &Path, message: &[u8]) -> Report {
     let (errors, truncated) = match json::parse(message) {
         Ok(message) => {
             let violations = schema.violations(&message);
-            let mistakes = violations.list.into_iter().map(|violation| Mistake::Rule {
-                detail: violation.detail(Language::English),
-                pointer: violation.pointer,
-                keyword: violation.keyword,
-                limit: violation.limit,
-                actual: violation.actual,
-            });
-            (mistakes.collect(), violations.truncated)
+            let rules = violations.list.iter();
+            let rules = rules.map(|rule| Mistake::Rule(Rule::new(rule, Language::English)));
+            (rules.collect(), violations.truncated)
         }
         Err(malformed) => {
             let mistake = Mistake::Text {
@@ -166,9 +153,9 @@ impl Report {
         for mistake in &self.errors {
             match mistake {
                 Mistake::Text { detail, .. } => writeln!(out, "{file}: {BAD}{detail}{BAD:#}")?,
-                Mistake::Rule {
+                Mistake::Rule(Rule {
                     pointer, detail, ..
-                } => {
+                }) => {
                     // The empty pointer leads to the whole message.
                     let place = if pointer.is_empty() {
                         "the message"
