@@ -52,8 +52,8 @@ pub(super) struct Explain {
     /// The name of the key that the application uses
     #[arg(long, value_name = "NAME")]
     key: String,
-    /// The page that sends the message: https://app.example.com
-    #[arg(long)]
+    /// The page that sends the message, as its browser names it
+    #[arg(long, value_name = "https://HOST")]
     origin: Option<String>,
     /// The chat
     #[arg(
