@@ -185,6 +185,8 @@ impl App {
             () = stop() => Ended::WithRequestsCut,
         };
         admin_stops.cancel();
+        // It ends at once, and with it goes the file of a unix socket.
+        admin_tasks.finished().await;
         match ended {
             Ended::Cleanly => tracing::info!("stopped"),
             Ended::WithRequestsCut => tracing::warn!(
