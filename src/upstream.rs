@@ -44,6 +44,9 @@ use crate::{
 
 pub mod headers;
 
+/// About the largest head of an answer; hyper alone would take 400 KiB.
+const MAX_ANSWER_HEAD: usize = 64 * 1024;
+
 /// How the upstream is reached.
 #[derive(Debug)]
 pub struct Settings {
@@ -106,6 +109,7 @@ impl Upstream {
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
             .pool_idle_timeout(settings.pool_idle_timeout)
+            .http1_max_buf_size(MAX_ANSWER_HEAD)
             .http2_only(settings.http_version == HttpVersion::Http2)
             .build(Connector::new(Timeout::new(
                 https,
@@ -232,6 +236,8 @@ impl Inner {
             Ok(Err(_)) | Err(_) => return Err(refused(AnswerFault::CutOff)),
         };
         headers::strip_answer(&mut parts.headers);
+        // With them goes the reason phrase, which nobody looks at for the token.
+        parts.extensions.clear();
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, Body::full(body)))
     }
