@@ -28,6 +28,7 @@ mod client;
 mod home;
 mod ledger;
 mod request;
+mod running;
 mod strict;
 mod upstream;
 
@@ -38,6 +39,7 @@ pub use client::Client;
 pub use home::{Home, TOKEN, key};
 pub use ledger::Ledger;
 pub use request::{CHAT, Request, list_message, message, message_saying, post};
+pub use running::{Running, Setting, assert_refused, plan};
 pub use strict::Received;
 pub use upstream::{Gate, Script, Step, Upstream};
 
