@@ -1,0 +1,21 @@
+//! What happens on the sockets, and to the process?
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "serve/admin.rs"]
+mod admin;
+#[path = "serve/messages.rs"]
+mod messages;
+#[path = "serve/process.rs"]
+mod process;
+#[path = "serve/refusals.rs"]
+mod refusals;
+#[path = "serve/room.rs"]
+mod room;
+#[path = "serve/stop.rs"]
+mod stop;
+mod support;
