@@ -16,7 +16,6 @@ test: prepare ## Run every test
 	else \
 		set -x; cargo test --locked --tests; \
 	fi
-	cargo test --locked --doc
 
 # The examples name the real places of secrets; here they get a token that is none.
 check: export PORTARIA__CREDENTIALS__MAIN__TOKEN = env:WEGLY_TOKEN
