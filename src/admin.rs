@@ -8,23 +8,33 @@
 //!
 //! On a listener of its own, which has no lock: keep it where only operators reach it.
 
-use std::{convert::Infallible, sync::Arc, time::SystemTime};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ::http::{Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::{Shared, Tasks},
     http::Body,
     middleware::credential::Credential,
-    server::Bound,
+    server::{ACCEPT_PAUSE, Bound, Stalling},
 };
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const JSON: &str = "application/json";
+
+/// Connections at once.
+const MAX_CONNECTIONS: usize = 64;
+/// For a head, between two questions, and for an operator that has stopped reading.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the answers are made of.
 #[derive(Clone, Debug)]
@@ -106,14 +116,19 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Body> 
 
 /// Serves until it is told to stop, and then stops at once.
 pub async fn serve(bound: Bound, admin: Admin, tasks: Tasks, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     while let Some(accepted) = stop.run_until_cancelled(bound.accept()).await {
         let stream = match accepted {
             Ok((stream, _peer)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "could not accept an operator's connection");
-                tokio::time::sleep(crate::server::ACCEPT_PAUSE).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
+        };
+        // Who comes when all places are taken is not served: nobody has that many operators.
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            continue;
         };
         let (admin, stop) = (admin.clone(), stop.clone());
         tasks.start(async move {
@@ -123,8 +138,10 @@ pub async fn serve(bound: Bound, admin: Admin, tasks: Tasks, stop: CancellationT
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .serve_connection(TokioIo::new(stream), service);
+                .header_read_timeout(PATIENCE)
+                .serve_connection(TokioIo::new(Stalling::new(stream, PATIENCE)), service);
             stop.run_until_cancelled(connection).await;
+            drop(place);
         });
     }
 }

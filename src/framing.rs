@@ -41,7 +41,7 @@ const READ: usize = 8 * 1024;
 const MAX_SIZE_LINE: usize = 16;
 /// For how long, and how many bytes, a client that still sends is listened to.
 const LINGER: Duration = Duration::from_secs(1);
-const MAX_LINGER: usize = 256 * 1024;
+const MAX_LINGER: usize = 2 * 1024 * 1024;
 
 /// What was wrong with the framing of a connection's last request, if anything was.
 #[derive(Clone, Debug, Default)]

@@ -26,12 +26,16 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::{
+        Client,
+        connect::{Connected, HttpConnector, capture_connection},
+    },
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use tokio::{
     net::TcpStream,
-    time::{Instant, timeout_at},
+    sync::Notify,
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tower::{BoxError, Service, timeout::Timeout, util::BoxCloneSyncService};
 
@@ -81,9 +85,9 @@ struct Inner {
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
-    /// With HTTP/2 the head is written before the body is asked for, and `Host` is
-    /// `:authority`.
+    /// HTTP/2 has `:authority` instead of `Host`.
     may_be_http2: bool,
+    is_always_http2: bool,
     response_timeout: Duration,
     max_response: usize,
 }
@@ -126,6 +130,7 @@ impl Upstream {
             scheme: settings.scheme.clone(),
             authority: settings.authority.clone(),
             may_be_http2,
+            is_always_http2: settings.http_version == HttpVersion::Http2,
             response_timeout: settings.response_timeout,
             max_response: settings.max_response,
         })))
@@ -156,38 +161,52 @@ impl Service<Request> for Upstream {
 
 impl Inner {
     async fn send(&self, trail: &Trail, req: Request) -> Result<Response, Problem> {
-        let was_asked = Arc::new(AtomicBool::new(false));
-        let req = self.address(req)?.map(|body| Asked {
+        let begun = Arc::new(Begun::default());
+        let mut req = self.address(req)?.map(|body| Asked {
             body,
-            was_asked: was_asked.clone(),
+            begun: begun.clone(),
         });
+        let connection = capture_connection(&mut req);
         trail.sending();
-        let deadline = trail.deadline.min(Instant::now() + self.response_timeout);
-        let answer = timeout_at(deadline, self.client.request(req)).await;
-        let may_have_left = self.may_be_http2 || was_asked.load(Ordering::Relaxed);
-        let answer = match answer {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(error)) if error.is_connect() || !may_have_left => {
-                trail.never_left();
-                return Err(Problem::UpstreamUnreachable {
-                    source: error.into(),
-                });
-            }
-            Ok(Err(error)) => {
-                return Err(Problem::UpstreamBrokeOff {
-                    source: error.into(),
-                });
-            }
-            Err(elapsed) if !may_have_left => {
-                trail.never_left();
-                return Err(Problem::UpstreamUnreachable {
-                    source: elapsed.into(),
-                });
-            }
-            Err(_elapsed) => return Err(Problem::UpstreamTimeout),
+        let answer = tokio::select! {
+            biased;
+            answer = self.client.request(req) => answer.map_err(Ended::Broken),
+            () = begun.then(self.response_timeout) => Err(Ended::Late),
+            () = sleep_until(trail.deadline) => Err(Ended::Late),
         };
-        trail.answered();
-        self.read(trail, answer).await
+        let ended = match answer {
+            Ok(answer) => {
+                trail.answered();
+                return self.read(trail, answer).await;
+            }
+            Err(ended) => ended,
+        };
+        // Over HTTP/2 the head is written before the body is asked for.
+        let is_http2 = connection
+            .connection_metadata()
+            .as_ref()
+            .is_some_and(Connected::is_negotiated_h2);
+        let may_have_left = begun.is_set() || is_http2 || self.is_always_http2;
+        Err(match ended {
+            Ended::Broken(error) if may_have_left && !error.is_connect() => {
+                Problem::UpstreamBrokeOff {
+                    source: error.into(),
+                }
+            }
+            Ended::Late if may_have_left => Problem::UpstreamTimeout,
+            Ended::Broken(error) => {
+                trail.never_left();
+                Problem::UpstreamUnreachable {
+                    source: error.into(),
+                }
+            }
+            Ended::Late => {
+                trail.never_left();
+                Problem::UpstreamUnreachable {
+                    source: "no connection within the time of the request".into(),
+                }
+            }
+        })
     }
 
     /// Turns a path into a request to our one authority. Whatever made the request, it
@@ -243,11 +262,43 @@ impl Inner {
     }
 }
 
-/// A body that remembers whether it was asked for.
+/// How an exchange ends without an answer.
+enum Ended {
+    Broken(hyper_util::client::legacy::Error),
+    Late,
+}
+
+/// Whether a request has begun to be written.
+#[derive(Debug, Default)]
+struct Begun {
+    is_set: AtomicBool,
+    news: Notify,
+}
+
+impl Begun {
+    fn set(&self) {
+        if !self.is_set.swap(true, Ordering::Relaxed) {
+            self.news.notify_one();
+        }
+    }
+
+    fn is_set(&self) -> bool {
+        self.is_set.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the beginning, and then so much longer.
+    async fn then(&self, wait: Duration) {
+        self.news.notified().await;
+        sleep(wait).await;
+    }
+}
+
+/// A body that notes when it is first asked for. (One without a byte is never asked for,
+/// but strict JSON has at least one.)
 #[derive(Debug)]
 struct Asked {
     body: Body,
-    was_asked: Arc<AtomicBool>,
+    begun: Arc<Begun>,
 }
 
 impl http_body::Body for Asked {
@@ -258,7 +309,7 @@ impl http_body::Body for Asked {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.was_asked.store(true, Ordering::Relaxed);
+        self.begun.set();
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

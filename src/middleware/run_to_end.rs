@@ -1,8 +1,11 @@
 //! What if the client hangs up?
 //!
-//! hyper then drops the future of its request, wherever it stands. But a message
-//! that is on its way cannot be called back, and its outcome must be logged, counted
-//! and remembered. So what is left of the work goes on in a task of ours.
+//! Then hyper may drop the future of its request, wherever it stands. But a message that
+//! is on its way cannot be called back, and its outcome must be logged, counted and
+//! remembered. So what is left of the work goes on in a task of ours.
+//!
+//! (With HTTP/1.1 hyper looks for a hang-up only between two requests, so mostly there
+//! is nothing left to do. But that is hyper's business; a message must not depend on it.)
 //!
 //! A client that hangs up while it still sends its body has not asked for anything
 //! yet: reading the body fails, and the work ends there.

@@ -37,12 +37,12 @@ async fn u3_a_port_that_is_silent_is_unreachable() {
 }
 
 #[tokio::test]
-async fn u3_no_connection_in_the_time_for_an_answer_is_unreachable_too() {
+async fn u3_no_connection_in_the_time_for_a_request_is_unreachable_too() {
     let silent = Silent::new().await;
     let home = Home::new(&format!("http://{}", silent.address()));
     let settings = [
         ("UPSTREAM__CONNECT_TIMEOUT", "60s"),
-        ("UPSTREAM__RESPONSE_TIMEOUT", "100ms"),
+        ("SERVER__REQUEST_TIMEOUT", "500ms"),
     ];
 
     let gateway = Running::at(&home, settings).await;
