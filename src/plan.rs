@@ -189,8 +189,10 @@ impl Judge<'_> {
                 format!("`{name}` is no name: 1 to 64 of `a`-`z`, `0`-`9`, `_` and `-`"),
             );
         } else if name == "none" {
-            self.mistakes
-                .add(at, "`none` stands for what is not known, in metrics");
+            self.mistakes.add(
+                at,
+                "`none` is taken: in metrics it stands for what is not known",
+            );
         }
     }
 }

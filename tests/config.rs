@@ -601,3 +601,116 @@ error: "yes" is neither true nor false
             .collect()
     }
 }
+
+/// Judging what was read: whatever spelling and shape allow and that still could never
+/// work.
+mod judging {
+    use std::{path::Path, time::SystemTime};
+
+    use portaria::{
+        config::{Mistakes, load},
+        plan::{Plan, Surroundings},
+    };
+
+    #[test]
+    fn addresses_secrets_and_limits_that_cannot_be_had_are_told_together() {
+        assert_told(
+            "places.toml",
+            &[
+                "2:29: `127.0.0.1:9090` is listened on twice",
+                "2:47: `127.0.0.1:8080` is listened on twice",
+                "3:19: nobody could call: it must be at least 1",
+                "4:17: nobody could call: it must be at least 1",
+                "5:12: `max_head` must be from `1 KiB` to `256 KiB`",
+                "6:10: `https://gateway.example.com` is no host name (write it without scheme, port and path: `gateway.example.com`)",
+                "7:8: no key may be used from a page, so no preflight would pass (give a key `allowed_domains`, or leave `cors` out)",
+                r#"10:9: `level` cannot be read: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5 (write `error`, `warn`, `info`, `debug`, or a list like `warn,portaria=debug`)"#,
+                "13:7: the token would cross the network unprotected (write `https://`, or set `plaintext = true` if the network is to be trusted with it)",
+                "14:6: certificates are read from a file alone (write `file:/path/to/ca.pem`)",
+                "17:9: `env:UNSET` is not set in the environment",
+                "18:14: `file:/nowhere/token` cannot be read: No such file or directory (os error 2)",
+                "19:10: `https://App.example.com` is no origin as browsers send it (write `https://app.example.com`, without a path, in lower case, or `forward`)",
+                "21:1: `Other` is no name: 1 to 64 of `a`-`z`, `0`-`9`, `_` and `-`",
+            ],
+        );
+    }
+
+    #[test]
+    fn routes_that_could_never_be_called_are_told_together() {
+        assert_told(
+            "routes.toml",
+            &[
+                "8:8: `Inter active` is no name: 1 to 64 of `a`-`z`, `0`-`9`, `_` and `-`",
+                "9:8: `/chats/{chat}` is no path of plain segments (write it like `/integrations/external/chats/{id}/messages/interactive`, with `{id}` as one whole segment)",
+                "13:10: `GET` is no method that carries a message (write `POST`, `PUT` or `PATCH`)",
+                "14:8: `chats/{id}` is no path of plain segments (write it like `/integrations/external/chats/{id}/messages/interactive`, with `{id}` as one whole segment)",
+                "15:10: `whatsap` cannot be read: No such file or directory (os error 2) (did you mean `whatsapp`?)",
+                "18:8: there are two routes `text`",
+                "19:8: `/a//b` is no path of plain segments (write it like `/integrations/external/chats/{id}/messages/interactive`, with `{id}` as one whole segment)",
+                "20:12: the path names no chat to count by (put `{id}` into `path`, or leave `per_chat` out)",
+                "21:10: `schema.json` is no schema that can be used: /properties/a/pattern is a pattern that the linear-time engine cannot run: it has look-around or a back-reference, is too large, or is no regular expression",
+                "21:10: `schema.json` is no schema that can be used: /propertys is no keyword of JSON Schema 2020-12, nor one of ours; did you mean `properties`?",
+                "24:8: `none` is taken: in metrics it stands for what is not known",
+                "25:8: `/chats/{id}/{id}` is no path of plain segments (write it like `/integrations/external/chats/{id}/messages/interactive`, with `{id}` as one whole segment)",
+                "30:10: the key could call nothing (leave it out to allow all routes)",
+                "35:19: there is no route `txt` (there are `Inter active`, `text`, `none`)",
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_that_could_never_open_anything_are_told_together() {
+        assert_told(
+            "keys.toml",
+            &[
+                "13:10: there is a `hash` as well (put all of them into `hashes`)",
+                "14:14: there is no credential `mian` (there are `main`, `spare`)",
+                "16:1: `billing` does not say with which credential its messages go out (add `credential = …`; there are `main`, `spare`)",
+                "17:8: there are two keys `billing` (one application may have several `hashes`)",
+                "18:8: this is no hash of a key (write `sha256:` and 64 hexadecimal digits, as `portaria key hash` prints them)",
+                "20:14: the key would never be valid: it expires before `not_before`",
+                "22:1: `shop` has no `hash`, so nobody could use it (`portaria key new` makes a key and prints its hash)",
+                "25:20: `https://shop.example.com/` is more than a host with an optional scheme and port (write `app.example.com`, `https://app.example.com:8443` or `*.apps.example.com`)",
+                "25:49: `*.com` would allow every site below a top-level domain (write `app.example.com`, `https://app.example.com:8443` or `*.apps.example.com`)",
+                "25:58: `app.example.com:8443` has a port but no scheme; write `https://host:port` (write `app.example.com`, `https://app.example.com:8443` or `*.apps.example.com`)",
+                "26:11: `browser` is never looked at: the key has `allowed_domains`",
+                "32:15: `domain_mode` is never looked at: there are no `allowed_domains`",
+                "36:11: `server` has this hash already",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_gateway_that_nobody_could_call_is_a_mistake() {
+        assert_told(
+            "nobody.toml",
+            &[
+                r#" nobody could call: there is no credential (add `[credentials.main]` with `token = "file:/run/secrets/wegly-token"`)"#,
+                " nobody could call: there is no key (`portaria key new --name NAME` makes one, with the lines to paste here)",
+            ],
+        );
+    }
+
+    /// Each line is `line:column: message (hint)`.
+    fn assert_told(file: &str, expected: &[&str]) {
+        let told: Vec<String> = judge(file).lines().collect();
+        let told: Vec<&str> = told
+            .iter()
+            .map(|line| line.split_once(".toml:").map_or(&**line, |(_, rest)| rest))
+            .collect();
+
+        assert_eq!(told, expected);
+    }
+
+    fn judge(file: &str) -> Mistakes {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/config/judged")
+            .join(file);
+        let loaded = load(&file, []).unwrap();
+        let surroundings = Surroundings {
+            environment: &|name| (name == "TOKEN").then(|| "a-token".to_owned()),
+            now: SystemTime::now,
+        };
+        Plan::compile(&loaded, surroundings).unwrap_err()
+    }
+}

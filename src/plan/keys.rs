@@ -252,6 +252,7 @@ impl Judge<'_> {
 }
 
 fn listing<'a>(words: &str, names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
+    names.dedup();
     format!("{words} {}", names.join(", "))
 }

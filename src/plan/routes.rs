@@ -20,9 +20,9 @@ impl Judge<'_> {
     }
 
     pub(super) fn routes(&mut self) -> Vec<(Route, Rules, usize, Option<Limit>)> {
-        let written = self.written_routes();
+        let all = self.written_routes();
         let mut routes: Vec<(Route, Rules, usize, Option<Limit>)> = Vec::new();
-        for (index, written) in written.iter().enumerate() {
+        for (index, written) in all.iter().enumerate() {
             let at = Path::new("routes").index(index);
             self.check_name(at.clone().key("name"), &written.name);
             let method = self.method(at.clone().key("method"), &written.method);
@@ -40,14 +40,14 @@ impl Judge<'_> {
                     .hint("put `{id}` into `path`, or leave `per_chat` out");
             }
             let schema = self.schema(at.clone().key("schema"), &written.schema);
-            for (other, ..) in &routes {
-                if *other.name == *written.name {
+            for other in &all[..index] {
+                if other.name == written.name {
                     self.mistakes.add(
                         at.clone().key("name"),
                         format!("there are two routes `{}`", written.name),
                     );
                 }
-                if other.path == written.path && method.as_ref() == Some(&other.method) {
+                if (&other.path, &other.method) == (&written.path, &written.method) {
                     self.mistakes.add(
                         at.clone().key("path"),
                         format!("`{}` has this method and path already", other.name),
@@ -114,9 +114,16 @@ impl Judge<'_> {
                 match std::fs::read_to_string(&path) {
                     Ok(text) => text,
                     Err(error) => {
+                        let near = ["wegly", "whatsapp"]
+                            .into_iter()
+                            .find(|name| strsim::levenshtein(name, written) <= 2);
+                        let hint = match near {
+                            Some(name) => format!("did you mean `{name}`?"),
+                            None => "built in are `wegly` and `whatsapp`; anything else is the path of a JSON Schema file".to_owned(),
+                        };
                         self.mistakes
                             .add(at, format!("`{written}` cannot be read: {error}"))
-                            .hint("built in are `wegly` and `whatsapp`; anything else is the path of a JSON Schema file");
+                            .hint(hint);
                         return None;
                     }
                 }

@@ -21,6 +21,16 @@ impl Judge<'_> {
     pub(super) fn upstream(&mut self) -> Option<Settings> {
         let upstream = &self.config.upstream;
         let at = |field: &str| Path::new("upstream").key(field);
+        let ca = match &upstream.ca {
+            None => None,
+            Some(Source::File(path)) => Some(self.directory.join(path)),
+            Some(Source::Env(_)) => {
+                self.mistakes
+                    .add(at("ca"), "certificates are read from a file alone")
+                    .hint("write `file:/path/to/ca.pem`");
+                None
+            }
+        };
         let (scheme, authority) = match parse_upstream(&upstream.url, upstream.plaintext) {
             Ok(parts) => parts,
             Err((message, hint)) => {
@@ -28,23 +38,11 @@ impl Judge<'_> {
                 return None;
             }
         };
-        if scheme == Scheme::HTTP && upstream.ca.is_some() {
+        if scheme == Scheme::HTTP && ca.is_some() {
             self.mistakes.add(
                 at("ca"),
                 "`ca` is never used: the upstream's url is `http://`",
             );
-        }
-        if upstream.max_response.0 == 0 {
-            self.mistakes.add(at("max_response"), "no answer would fit");
-        }
-        let ca = match &upstream.ca {
-            None | Some(Source::Env(_)) => None,
-            Some(Source::File(path)) => Some(self.directory.join(path)),
-        };
-        if let Some(Source::Env(_)) = upstream.ca {
-            self.mistakes
-                .add(at("ca"), "certificates are read from a file alone")
-                .hint("write `file:/path/to/ca.pem`");
         }
         let tls = match trust::client_config(ca.as_deref(), scheme == Scheme::HTTPS) {
             Ok(tls) => tls,
