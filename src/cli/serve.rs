@@ -9,8 +9,9 @@ use tokio::runtime;
 use super::{ConfigFile, Environment, Failure, compile, example};
 use crate::{
     app::{self, App, Ended},
+    config::Config,
     plan::Plan,
-    telemetry,
+    secret, telemetry,
 };
 
 /// Run the gateway
@@ -26,7 +27,8 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
-        let plan = compile(&self.config.load(environment)?, environment)?;
+        let loaded = self.config.load(environment)?;
+        let plan = compile(&loaded, environment)?;
         let (format, level) = &plan.log;
         let level = telemetry::parse_level(level)
             .map_err(Failure::internal("a level passed that cannot be read"))?;
@@ -34,6 +36,7 @@ impl Serve {
         let _log =
             telemetry::start(*format, level).map_err(Failure::internal("cannot write a log"))?;
         log_panics();
+        warn_of_open_secrets(&loaded.config);
         if let Err(error) = forbid_core_dumps() {
             tracing::warn!(%error, "a crash may leave the tokens on disk: core dumps cannot be forbidden");
         }
@@ -67,6 +70,21 @@ fn log_panics() {
         let location = panic.location().map(tracing::field::display);
         tracing::error!(location, "panicked");
     }));
+}
+
+/// A token that everybody on the machine can read is hardly one.
+fn warn_of_open_secrets(config: &Config) {
+    for (name, credential) in &config.credentials {
+        for source in [Some(&credential.token), credential.next_token.as_ref()] {
+            if let Some(source) = source.filter(|source| secret::is_world_readable(source)) {
+                tracing::warn!(
+                    credential = name,
+                    %source,
+                    "everybody on this machine can read this token"
+                );
+            }
+        }
+    }
 }
 
 /// A dump of this process would hold the tokens. Nor may another process of the same user

@@ -1,6 +1,12 @@
 //! What does the process do? The binary itself: its sockets, signals, log, exit codes.
 
-use std::{collections::BTreeSet, path::Path, process::Command};
+use std::{
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::Command,
+};
 
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
@@ -176,6 +182,38 @@ async fn an_address_that_is_taken_ends_the_process_before_it_begins() {
 
     assert_eq!(exit.status.code(), Some(70), "{exit:?}");
     assert!(exit.stderr.contains(&taken), "{exit:?}");
+}
+
+#[tokio::test]
+async fn a_crash_leaves_no_token_on_disk() {
+    let home = Home::new("http://127.0.0.1:1");
+    let process = Portaria::start(Portaria::serve(&home));
+    process.address().await;
+
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let sizes: Vec<&str> = core.unwrap().split_whitespace().skip(4).collect();
+    assert_eq!(sizes, ["0", "0", "bytes"]);
+}
+
+#[tokio::test]
+async fn a_token_that_everybody_can_read_is_warned_about() {
+    let home = Home::new("http://127.0.0.1:1");
+    for (mode, warnings) in [(0o600, 0), (0o644, 1)] {
+        fs::set_permissions(home.path("wegly-token"), Permissions::from_mode(mode)).unwrap();
+        let process = Portaria::start(Portaria::serve(&home));
+        process.address().await;
+        process.signal("TERM");
+
+        let lines = log(&process.exit().await);
+
+        let warned = lines.iter().filter(|line| line["level"] == "WARN");
+        let warned: Vec<&Value> = warned.map(|line| &line["credential"]).collect();
+        assert_eq!(warned, vec!["main"; warnings], "{mode:o}");
+    }
 }
 
 #[tokio::test]
