@@ -227,6 +227,15 @@ impl Trail {
         }
     }
 
+    /// Waits, and says whether there is time left after that.
+    pub async fn sleeps(&self, pause: Duration) -> bool {
+        let is_worth_it = Instant::now() + pause < self.deadline;
+        if is_worth_it {
+            tokio::time::sleep(pause).await;
+        }
+        is_worth_it
+    }
+
     /// Notes how long the client was waited for.
     pub fn waited_for_client(&self, wait: Duration) {
         add(&self.waited_for_client, wait);

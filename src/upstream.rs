@@ -2,11 +2,15 @@
 //!
 //! A message is written at most once. What went wrong is told apart by one question:
 //! may a byte of it have left? hyper asks for a request's body before it writes any of
-//! the request, so a body that was never asked for never left ([`Asked`]). Repeated
-//! are only failures before that, by hyper-util itself: a pooled connection that turns
-//! out to be closed.
+//! the request, so over HTTP/1.1 a body that was never asked for never left ([`Asked`]).
+//! Over HTTP/2 it may have, unless there was no connection or the upstream says that it
+//! refused the request unseen.
+//!
+//! What never left is tried once more, by [`credential`](crate::middleware::credential);
+//! a pooled connection that turns out to be closed is replaced by hyper-util itself.
 
 use std::{
+    error::Error,
     pin::Pin,
     sync::{
         Arc,
@@ -188,7 +192,9 @@ impl Inner {
             .is_some_and(Connected::is_negotiated_h2);
         let may_have_left = begun.is_set() || is_http2 || self.is_always_http2;
         Err(match ended {
-            Ended::Broken(error) if may_have_left && !error.is_connect() => {
+            Ended::Broken(error)
+                if may_have_left && !error.is_connect() && !was_refused_unseen(&error) =>
+            {
                 Problem::UpstreamBrokeOff {
                     source: error.into(),
                 }
@@ -260,6 +266,19 @@ impl Inner {
         parts.version = Version::HTTP_11;
         Ok(Response::from_parts(parts, Body::full(body)))
     }
+}
+
+/// Whether the upstream says that it has not looked at the request: HTTP/2's
+/// `REFUSED_STREAM` (RFC 9113 §8.7).
+fn was_refused_unseen(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            return error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// How an exchange ends without an answer.

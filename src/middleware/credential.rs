@@ -36,6 +36,9 @@ use crate::{
 /// How long to pause where the upstream says 429 but not for how long.
 const SHORT_PAUSE: Duration = Duration::from_secs(1);
 
+/// In milliseconds.
+const MAX_PAUSE_BEFORE_RETRY: u64 = 100;
+
 /// A name of ours at the upstream.
 #[derive(Debug)]
 pub struct Credential {
@@ -99,8 +102,10 @@ pub enum SentOrigin {
 pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Response, Problem> {
     let trail = Trail::of(&req)?.clone();
     let credential = &trail.client()?.credential;
-    let message: Message = req
-        .extensions()
+    // The message has the bytes already.
+    let (head, _body) = req.into_parts();
+    let message: Message = head
+        .extensions
         .get()
         .cloned()
         .ok_or(Problem::bug("the credential comes after the body"))?;
@@ -110,11 +115,20 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
     let count = credential.tokens.len();
     for index in (0..count).map(|offset| (first + offset) % count) {
         let token = &credential.tokens[index];
-        let outgoing = headers::outgoing(&req, &trail, &path, &message.bytes, |fields| {
-            add_origin(fields, &credential.origin, req.headers());
-            fields.insert(header::AUTHORIZATION, token.field.clone());
-        })?;
-        let answer = next.run(outgoing).await?;
+        let outgoing = || {
+            headers::outgoing(&head, &trail, &path, &message.bytes, |fields| {
+                add_origin(fields, &credential.origin, &head.headers);
+                fields.insert(header::AUTHORIZATION, token.field.clone());
+            })
+        };
+        let mut answer = next.run(outgoing()?).await;
+        // Nothing of it left, so it may be tried again; once, and not at once.
+        if let Err(Problem::UpstreamUnreachable { .. }) = answer
+            && trail.sleeps(pause_before_retry(&trail)).await
+        {
+            answer = next.run(outgoing()?).await;
+        }
+        let answer = answer?;
         if answer.status() == StatusCode::UNAUTHORIZED {
             continue;
         }
@@ -125,6 +139,12 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
         return without_token(answer, &credential.tokens);
     }
     Err(Problem::UpstreamRejectedCredential)
+}
+
+/// Different for each request: what failed together should not come back together.
+fn pause_before_retry(trail: &Trail) -> Duration {
+    let random = trail.id.as_u128() % u128::from(MAX_PAUSE_BEFORE_RETRY);
+    Duration::from_millis(u64::try_from(random).unwrap_or_default())
 }
 
 fn add_origin(fields: &mut HeaderMap, origin: &SentOrigin, of_client: &HeaderMap) {

@@ -11,6 +11,7 @@ use ::http::{
         PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE,
         TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT, VIA,
     },
+    request::Parts,
 };
 use bytes::Bytes;
 
@@ -28,21 +29,21 @@ const OUR_HOP: HeaderValue = HeaderValue::from_static("1.1 portaria");
 /// The request that goes out. The upstream adds `Host`; `add_credential` has the last
 /// word.
 pub fn outgoing(
-    req: &Request,
+    head: &Parts,
     trail: &std::sync::Arc<Trail>,
     path: &Uri,
     bytes: &Bytes,
     add_credential: impl FnOnce(&mut HeaderMap),
 ) -> Result<Request, Problem> {
     let mut outgoing = Request::new(Body::full(bytes.clone()));
-    *outgoing.method_mut() = req.method().clone();
+    *outgoing.method_mut() = head.method.clone();
     *outgoing.uri_mut() = path.clone();
     outgoing.extensions_mut().insert(trail.clone());
 
     let fields = outgoing.headers_mut();
     fields.reserve(12);
     for name in [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE] {
-        for value in req.headers().get_all(&name) {
+        for value in head.headers.get_all(&name) {
             fields.append(&name, value.clone());
         }
     }

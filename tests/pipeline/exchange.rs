@@ -190,11 +190,27 @@ async fn a_token_that_is_not_accepted_is_no_fault_of_the_application() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_never_left_is_tried_once_more() {
+    let unreachable = || {
+        let source = "test".into();
+        Reply::Fails(Problem::UpstreamUnreachable { source })
+    };
+    for (failures, status) in [(1, 200), (2, 502), (3, 502)] {
+        let gateway = Gateway::new(MAIN);
+        gateway.wegly.will((0..failures).map(|_| unreachable()));
+
+        let answer = gateway.send(post()).await;
+
+        assert_eq!(answer.status, status);
+        assert_eq!(gateway.wegly.tokens(), [TOKEN, TOKEN]);
+    }
+}
+
 #[tokio::test]
 async fn nothing_but_a_401_makes_a_message_go_out_twice() {
     let source = || "test".into();
     let failures = [
-        Problem::UpstreamUnreachable { source: source() },
         Problem::UpstreamBrokeOff { source: source() },
         Problem::UpstreamTimeout,
     ];

@@ -252,8 +252,11 @@ pub async fn provoke(code: Code, language: &str) -> (Gateway, Answer) {
             post()
         }
         Code::UpstreamUnreachable => {
-            let source = "no route to host".into();
-            wegly.will([Reply::Fails(Problem::UpstreamUnreachable { source })]);
+            // It is tried once more.
+            wegly.will(["no route to host"; 2].map(|source| {
+                let source = source.into();
+                Reply::Fails(Problem::UpstreamUnreachable { source })
+            }));
             post()
         }
         Code::UpstreamRejectedCredential => {

@@ -8,7 +8,8 @@
 //! [`edit`]: Home::edit
 
 use std::{
-    fs,
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -44,7 +45,8 @@ impl Home {
     /// for the pages of `shop.example.com`; [`key`] gives both.
     pub fn new(upstream_url: &str) -> Self {
         let home = Self(TempDir::new().unwrap());
-        home.write("wegly-token", TOKEN);
+        let token = home.write("wegly-token", TOKEN);
+        fs::set_permissions(token, Permissions::from_mode(0o600)).unwrap();
         home.write(
             "portaria.toml",
             &config(upstream_url, &home.path("wegly-token")),
