@@ -11,6 +11,8 @@
 
 #[path = "faults/client.rs"]
 mod client;
+#[path = "faults/http2.rs"]
+mod http2;
 mod support;
 #[path = "faults/the_judge.rs"]
 mod the_judge;
