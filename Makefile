@@ -1,11 +1,16 @@
 # The doors of this repository. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check prepare
+.PHONY: help demo test check soak overload sigterms prepare
+
+# How much the rigs do; `make soak MESSAGES=20000` is a quick look.
+MESSAGES = 1000000
+SECONDS = 20
+COUNT = 1000
 
 help: ## List the doors
 	@sed -n 's/^\([a-z]*\):.* ## /\1 /p' $(MAKEFILE_LIST) \
-		| while read -r door story; do printf 'make %-6s %s\n' "$$door" "$$story"; done
+		| while read -r door story; do printf 'make %-8s %s\n' "$$door" "$$story"; done
 
 demo: ## See it work: a stand-in Wegly, a gateway and six messages; no network needed
 	cargo run --locked --quiet -- demo
@@ -28,6 +33,16 @@ check: prepare ## Format, lints, documentation, and every file in config/
 		echo "portaria check --config $$file"; \
 		cargo run --locked --quiet -- check --config "$$file" || exit; \
 	done
+
+# benches/README.md says what they promise. Traffic stays on the loopback interface.
+soak: prepare ## Send MESSAGES, then a tenth of them through every fault: is each delivered once?
+	cargo bench --locked --quiet --bench rigs -- soak $(MESSAGES)
+
+overload: prepare ## Send ten times what the upstream takes, for SECONDS: does as much get through?
+	cargo bench --locked --quiet --bench rigs -- overload $(SECONDS)
+
+sigterms: prepare ## Stop COUNT gateways under load: is no answer lost?
+	cargo bench --locked --quiet --bench rigs -- sigterms $(COUNT)
 
 prepare:
 	@.ci/prepare

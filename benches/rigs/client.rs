@@ -1,0 +1,161 @@
+//! What does an application send, and hear?
+//!
+//! Messages with a number, over a plain socket. A client does only what it is told: it
+//! neither retries nor reconnects.
+
+use std::{io, net::SocketAddr};
+
+use memchr::memmem;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::support::{CHAT, key};
+
+/// How many chats the messages go to, in turn.
+const CHATS: usize = 10_000;
+/// What stands before a message's number, in its text.
+const MARK: &[u8] = b"Mensagem ";
+/// The digits of a number.
+const DIGITS: usize = 12;
+
+/// The number of the message in these bytes, once they reach so far.
+pub(crate) fn number_in(bytes: &[u8]) -> Option<usize> {
+    let start = memmem::find(bytes, MARK)? + MARK.len();
+    let digits = bytes.get(start..start + DIGITS)?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// A request of which only two numbers change: the chat's and the message's own.
+#[derive(Clone)]
+pub(crate) struct Template {
+    bytes: Vec<u8>,
+    chat: usize,
+    number: usize,
+}
+
+impl Template {
+    /// With the key of "billing".
+    pub(crate) fn new() -> Self {
+        // The text comes first, so that half a body tells its number.
+        let body = r#"{"body":{"text":"Mensagem 000000000000: podemos confirmar a entrega?"},"interactive_type":"button","action":{"buttons":[{"id":"confirm","title":"Confirmar"},{"id":"change","title":"Mudar a data"}]}}"#;
+        let bytes = format!(
+            "POST /integrations/external/chats/{CHAT}/messages/interactive HTTP/1.1\r\n\
+             Host: portaria.test\r\nAuthorization: Bearer {}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            key("billing"),
+            body.len()
+        )
+        .into_bytes();
+        let end_of_chat = memmem::find(&bytes, CHAT.as_bytes()).unwrap() + CHAT.len();
+        Self {
+            chat: end_of_chat - DIGITS,
+            number: memmem::find(&bytes, MARK).unwrap() + MARK.len(),
+            bytes,
+        }
+    }
+
+    /// The message with this number.
+    pub(crate) fn message(&mut self, number: usize) -> &[u8] {
+        for (at, value) in [(self.chat, number % CHATS), (self.number, number)] {
+            self.bytes[at..at + DIGITS].copy_from_slice(format!("{value:012}").as_bytes());
+        }
+        &self.bytes
+    }
+}
+
+/// What the client was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) delivery: Delivery,
+    /// Whether it is the last one on its connection.
+    pub(crate) is_last: bool,
+}
+
+/// What `Portaria-Delivery` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Sent,
+    NotSent,
+    Unknown,
+    /// Nothing: it is not an answer of the gateway.
+    Untold,
+}
+
+/// A connection that ended before its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Not a byte of the answer came.
+    Silently,
+    /// Some of it came.
+    Midway,
+}
+
+/// A connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            stream,
+            unread: Vec::new(),
+        })
+    }
+
+    /// Sends bytes that are not a whole request.
+    pub(crate) async fn dribble(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
+    }
+
+    /// Sends a request and reads its answer.
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> Result<Answer, Ended> {
+        // Whoever closes may have answered before.
+        let _ = self.stream.write_all(request).await;
+        loop {
+            if let Some((answer, length)) = parse(&self.unread) {
+                self.unread.drain(..length);
+                return Ok(answer);
+            }
+            match self.stream.read_buf(&mut self.unread).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) if self.unread.is_empty() => return Err(Ended::Silently),
+                Ok(0) | Err(_) => return Err(Ended::Midway),
+            }
+        }
+    }
+}
+
+/// The answer that these bytes begin with, and its length; `None` while some is missing.
+fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
+    let head = memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let text = str::from_utf8(&bytes[..head]).unwrap();
+    let mut answer = Answer {
+        status: text[9..12].parse().unwrap(),
+        delivery: Delivery::Untold,
+        is_last: false,
+    };
+    let mut body = 0;
+    for (name, value) in text.lines().filter_map(|line| line.split_once(": ")) {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("content-length") {
+            body = value.parse().unwrap();
+        } else if is("connection") {
+            answer.is_last = value == "close";
+        } else if is("portaria-delivery") {
+            answer.delivery = match value {
+                "sent" => Delivery::Sent,
+                "not_sent" => Delivery::NotSent,
+                "unknown" => Delivery::Unknown,
+                _ => panic!("no such delivery: {value}"),
+            };
+        }
+    }
+    (bytes.len() >= head + body).then_some((answer, head + body))
+}

@@ -1,0 +1,180 @@
+//! What does the process cost?
+//!
+//! The real binary, as an operator would run it; its log goes through a pipe, and is
+//! counted, not kept.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    process::{Child, ChildStdout, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use serde_json::Value;
+
+use crate::{
+    support::{Home, Portaria},
+    upstream::Upstream,
+};
+
+/// A running gateway. Dropped, it is killed.
+pub(crate) struct Gateway {
+    child: Child,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    log: Option<JoinHandle<Log>>,
+    _home: Home,
+}
+
+/// What was in its log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Log {
+    /// Lines about a request.
+    pub(crate) requests: usize,
+    /// Lines about something that somebody must look at.
+    pub(crate) errors: usize,
+}
+
+impl Gateway {
+    /// Starts one, without limits on how often, and with these settings:
+    /// `("SERVER__MAX_IN_FLIGHT", "64")`.
+    pub(crate) fn start(upstream: &Upstream, settings: &[(&str, &str)]) -> Self {
+        let home = Home::new(&upstream.url());
+        home.append(
+            r#"[limits]
+upstream = { rate = "1000000/s", burst = 1000000 }
+[[routes]]
+name = "interactive"
+path = "/integrations/external/chats/{id}/messages/interactive"
+per_chat = { rate = "1000000/s", burst = 1000000 }"#,
+        );
+        let mut command = Portaria::serve(&home);
+        for (name, value) in settings {
+            command.env(format!("PORTARIA__{name}"), value);
+        }
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut log = BufReader::new(child.stdout.take().unwrap());
+        let mut gateway = Self {
+            address: listener(&mut log, "server"),
+            admin_address: listener(&mut log, "admin"),
+            child,
+            log: None,
+            _home: home,
+        };
+        gateway.log = Some(thread::spawn(move || count(log)));
+        gateway
+    }
+
+    /// Where applications connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where operators look.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Tells it to stop.
+    pub(crate) fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) async fn exit(mut self) -> (ExitStatus, Log) {
+        let log = self.log.take().unwrap();
+        let waited = tokio::task::spawn_blocking(move || {
+            let status = self.child.wait().unwrap();
+            (status, log.join().unwrap())
+        });
+        waited.await.unwrap()
+    }
+
+    /// Memory that it uses now, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.kibibytes("VmRSS:") * 1024
+    }
+
+    /// The most that it has used so far.
+    pub(crate) fn peak_memory(&self) -> usize {
+        self.kibibytes("VmHWM:") * 1024
+    }
+
+    fn kibibytes(&self, name: &str) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        number.unwrap().parse().unwrap()
+    }
+
+    /// Open descriptors. The process lets nobody look into it: only root can tell.
+    pub(crate) fn descriptors(&self) -> Option<usize> {
+        let entries = fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        entries.ok().map(Iterator::count)
+    }
+
+    /// Processor time that it has taken so far.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // The name, in brackets, may hold anything; the 12th and 13th field after it.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().unwrap()).sum();
+        // Linux has told user space 100 ticks a second since ever.
+        Duration::from_millis(ticks * 10)
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Reads on to the line that announces a listener; returns its address.
+fn listener(log: &mut BufReader<ChildStdout>, name: &str) -> SocketAddr {
+    loop {
+        let mut line = String::new();
+        let count = log.read_line(&mut line).unwrap();
+        assert!(count > 0, "the gateway ended without its {name} listener");
+        let line: Value = serde_json::from_str(&line).unwrap();
+        if line["message"] == "listening" && line["listener"] == name {
+            return line["address"].as_str().unwrap().parse().unwrap();
+        }
+    }
+}
+
+fn count(mut log: BufReader<ChildStdout>) -> Log {
+    let mut counts = Log::default();
+    let mut line = Vec::new();
+    while log
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|count| count > 0)
+    {
+        counts.requests += usize::from(memchr::memmem::find(&line, b"\"request_id\":").is_some());
+        counts.errors += usize::from(memchr::memmem::find(&line, b"\"level\":\"ERROR\"").is_some());
+        line.clear();
+    }
+    counts
+}
+
+/// Lets this process, and those that it starts, have as many descriptors as it may;
+/// returns how many.
+pub(crate) fn raise_descriptors() -> usize {
+    let most = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: most,
+        maximum: most,
+    };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    usize::try_from(most.unwrap_or(u64::MAX)).unwrap()
+}

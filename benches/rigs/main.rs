@@ -1,0 +1,54 @@
+//! How does the gateway hold up?
+//!
+//! Rigs drive the real binary over the loopback interface, longer and harder than a
+//! test should: [`soak`] (is every message delivered once?), [`overload`] (what is left
+//! when ten times too much comes?) and [`sigterms`] (does a stop lose an answer?). Each
+//! prints its figures, and fails when a promise is broken.
+//!
+//! What judges is not the gateway's own code: a client and an upstream on plain
+//! sockets, and a ledger of what arrived.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a rig fails by panicking"
+)]
+
+use std::process::ExitCode;
+
+use report::Report;
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod client;
+mod gateway;
+mod ledger;
+mod overload;
+mod report;
+mod sigterms;
+mod soak;
+mod upstream;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // `cargo bench` adds a `--bench` of its own.
+    let arguments = std::env::args().skip(1).filter(|word| word != "--bench");
+    let words: Vec<String> = arguments.collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut report = Report::new();
+    match words[..] {
+        ["soak", messages] => soak::run(number(messages), &mut report).await,
+        ["overload", seconds] => overload::run(number(seconds), &mut report).await,
+        ["sigterms", count] => sigterms::run(number(count), &mut report).await,
+        _ => {
+            report.title("rigs: soak MESSAGES, overload SECONDS or sigterms COUNT");
+            return ExitCode::SUCCESS;
+        }
+    }
+    report.end()
+}
+
+fn number(word: &str) -> usize {
+    word.parse().expect("a number")
+}
