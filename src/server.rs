@@ -9,17 +9,14 @@ use std::{
     io,
     os::unix::fs::FileTypeExt as _,
     path::Path,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -158,7 +155,7 @@ impl From<&Plan> for Limits {
     }
 }
 
-/// Accepts until it is told to stop; then waits for the connections.
+/// Accepts until it is told to stop. Its connections are tasks of their own.
 pub async fn serve(
     bound: Bound,
     limits: Limits,
@@ -167,7 +164,6 @@ pub async fn serve(
     tasks: Tasks,
     stop: CancellationToken,
 ) {
-    let draining = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         // Also the time that a connection may idle between two requests.
@@ -207,20 +203,35 @@ pub async fn serve(
                 Ok::<_, Infallible>(response)
             }
         });
-        let connection = draining.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = http.serve_connection(TokioIo::new(stream), service);
         let open = shared.metrics.connections.clone();
         open.inc();
+        let stop = stop.clone();
         tasks.start(async move {
-            if let Err(error) = connection.await {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                // What has arrived is read first, and is answered: hyper closes a
+                // connection on which no request runs without a look at it.
+                biased;
+                ended = &mut connection => ended,
+                () = stopped_a_turn_ago(&stop) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
                 tracing::debug!(%error, "connection closed");
             }
             open.dec();
             drop(place);
         });
     }
-    // The socket's file goes before the last answer does.
-    drop(bound);
-    draining.shutdown().await;
+}
+
+/// Waits for the stop, and then until the runtime has asked once more what has arrived.
+async fn stopped_a_turn_ago(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::task::yield_now().await;
 }
 
 pin_project! {

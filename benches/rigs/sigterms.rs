@@ -36,6 +36,7 @@ struct Sum {
     answered: usize,
     refused: usize,
     unread: usize,
+    unaccepted: usize,
     lost: usize,
     half: usize,
     doubled: usize,
@@ -57,6 +58,7 @@ pub(crate) async fn run(count: usize, report: &mut Report) {
     report.figure("answered by the upstream", sum.answered);
     report.figure("refused as draining", sum.refused);
     report.figure("never read, never sent", sum.unread);
+    report.figure("  of these, on a new connection", sum.unaccepted);
     report.none("sent, and not answered", sum.lost);
     report.none("answered in half", sum.half);
     report.none("sent more than once", sum.doubled);
@@ -87,7 +89,7 @@ async fn stop(moment: Duration, sum: &mut Sum) {
     let (status, log) = gateway.exit().await;
     sum.drains.push(began.elapsed());
     while let Some(sender) = senders.join_next().await {
-        sender.unwrap();
+        sum.unaccepted += sender.unwrap();
     }
 
     let told = |told| ledger.count(|fate| fate.was_told(told));
@@ -103,20 +105,26 @@ async fn stop(moment: Duration, sum: &mut Sum) {
     sum.unclean += usize::from(!status.success());
 }
 
-/// Sends message after message, until nobody listens any more.
-async fn send(address: SocketAddr, first: usize, ledger: Arc<Ledger>) {
+/// Sends message after message, until nobody listens any more. Returns how many new
+/// connections ended before their first answer.
+async fn send(address: SocketAddr, first: usize, ledger: Arc<Ledger>) -> usize {
     let mut template = Template::new();
+    let mut unaccepted = 0;
     let mut numbers = first..first + MESSAGES;
     while let Ok(mut client) = Client::connect(address).await {
+        let mut is_new = true;
         for number in &mut numbers {
             let exchange = client.exchange(template.message(number));
             let result = timeout(PATIENCE, exchange)
                 .await
                 .unwrap_or(Err(Ended::Silently));
             ledger.note_told(number, &result);
+            unaccepted += usize::from(is_new && result == Err(Ended::Silently));
+            is_new = false;
             if result.map_or(true, |answer| answer.is_last) {
                 break;
             }
         }
     }
+    unaccepted
 }

@@ -52,6 +52,25 @@ async fn a_request_that_runs_is_answered_and_no_other_is_begun() {
 }
 
 #[tokio::test]
+async fn a_request_that_has_arrived_when_the_stop_comes_hears_that_it_was_not_sent() {
+    let upstream = Upstream::start(Script::serve()).await;
+    let gateway = Running::before(&upstream).await;
+    let mut client = gateway.connect().await;
+    client.exchange(valid()).await;
+
+    // Neither lets the gateway run in between: it learns of both at once.
+    client.send(saying("later")).await;
+    gateway.stop();
+    let answer = client.read_answer().await;
+
+    assert_eq!(answer.json()["code"], "draining");
+    assert_eq!(answer.header("portaria-delivery"), Some("not_sent"));
+    assert!(client.is_closed_by_peer().await);
+    assert_eq!(gateway.ended().await, Ended::Cleanly);
+    assert_eq!(upstream.ledger().only_request().body, message());
+}
+
+#[tokio::test]
 async fn a_message_whose_client_is_gone_is_waited_for() {
     let gate = Gate::new();
     let upstream = Upstream::start(held_by(&gate)).await;
