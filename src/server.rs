@@ -15,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{HttpService, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -168,15 +172,6 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let draining = GracefulShutdown::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        // Also the time that a connection may idle between two requests.
-        .header_read_timeout(limits.head_timeout)
-        // A little more than is allowed gets in, so that it can be told what is wrong.
-        .max_headers(2 * MAX_FIELDS)
-        .max_buf_size((2 * limits.max_head).max(MIN_BUFFER))
-        // A client may close its side once it has sent its request, and still be answered.
-        .half_close(true);
     loop {
         let Some(Ok(place)) = stop
             .run_until_cancelled(limits.connections.clone().acquire_owned())
@@ -193,34 +188,67 @@ pub async fn serve(
                 continue;
             }
         };
-        let stream = Stalling::new(stream, limits.write_timeout);
-        let stream = Framed::new(stream, limits.max_head);
-        let fault = stream.fault();
-        let pipeline = pipeline.clone();
-        let service = service_fn(move |req: ::http::Request<Incoming>| {
-            let pipeline = pipeline.clone();
-            let mut req = req.map(Body::new);
-            req.extensions_mut().insert(fault.clone());
-            req.extensions_mut().insert(peer);
-            async move {
-                let Ok(response) = pipeline.oneshot(req).await;
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = draining.watch(http.serve_connection(TokioIo::new(stream), service));
-        let open = shared.metrics.connections.clone();
-        open.inc();
+        let connection = draining.watch(open(stream, peer, &limits, pipeline.clone()));
+        let count = shared.metrics.connections.clone();
+        count.inc();
         tasks.start(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection closed");
             }
-            open.dec();
+            count.dec();
             drop(place);
         });
     }
     // The socket's file goes before the last answer does.
     drop(bound);
     draining.shutdown().await;
+}
+
+/// Serves one connection to its end, whatever it runs over.
+///
+/// # Errors
+/// It broke off, or what came was no HTTP.
+pub async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    limits: &Limits,
+    pipeline: Pipeline,
+) -> hyper::Result<()> {
+    open(stream, peer, limits, pipeline).await
+}
+
+fn open<S: Stream>(
+    stream: S,
+    peer: Peer,
+    limits: &Limits,
+    pipeline: Pipeline,
+) -> http1::Connection<
+    TokioIo<Framed<Stalling<S>>>,
+    impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send + use<S>,
+> {
+    let stream = Stalling::new(stream, limits.write_timeout);
+    let stream = Framed::new(stream, limits.max_head);
+    let fault = stream.fault();
+    let service = service_fn(move |req: ::http::Request<Incoming>| {
+        let pipeline = pipeline.clone();
+        let mut req = req.map(Body::new);
+        req.extensions_mut().insert(fault.clone());
+        req.extensions_mut().insert(peer);
+        async move {
+            let Ok(response) = pipeline.oneshot(req).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Also the time that a connection may idle between two requests.
+        .header_read_timeout(limits.head_timeout)
+        // A little more than is allowed gets in, so that it can be told what is wrong.
+        .max_headers(2 * MAX_FIELDS)
+        .max_buf_size((2 * limits.max_head).max(MIN_BUFFER))
+        // A client may close its side once it has sent its request, and still be answered.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
 }
 
 pin_project! {
