@@ -1,7 +1,7 @@
 # The doors of this repository. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak overload sigterms prepare
+.PHONY: help demo test check soak overload sigterms fuzz prepare
 
 # How much the rigs do; `make soak MESSAGES=20000` is a quick look.
 MESSAGES = 1000000
@@ -43,6 +43,21 @@ overload: prepare ## Send ten times what the upstream takes, for SECONDS: does a
 
 sigterms: prepare ## Stop COUNT gateways under load: is no answer lost?
 	cargo bench --locked --quiet --bench rigs -- sigterms $(COUNT)
+
+# The promises are in fuzz/src; what is found is written to fuzz/artifacts. RUSTC_BOOTSTRAP
+# lets a stable compiler take the flags of the sanitizer, which is off: nothing here is unsafe.
+TIME ?= 600
+TARGETS ?= connection json config origin
+fuzz: export RUSTC_BOOTSTRAP = 1
+fuzz: prepare ## Look for inputs that break a promise: TIME=600 seconds for each of TARGETS
+	@cargo fuzz --version >/dev/null 2>&1 || { \
+		echo "cargo-fuzz is missing; installing it"; cargo install cargo-fuzz --locked; }
+	@for target in $(TARGETS); do \
+		echo "hunting in $$target for $(TIME) s"; \
+		mkdir -p fuzz/found/$$target; \
+		cargo fuzz run --sanitizer none $$target fuzz/found/$$target fuzz/corpus/$$target \
+			-- -max_total_time=$(TIME) -timeout=20 -max_len=65536 -dict=fuzz/$$target.dict || exit; \
+	done
 
 prepare:
 	@.ci/prepare

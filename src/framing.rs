@@ -158,12 +158,15 @@ impl<S> Framed<S> {
     /// Looks at whole lines until the one that ends the head.
     fn head(&mut self, mut scan: HeadScan) -> Step {
         loop {
-            let Some(length) = memchr(b'\n', &self.buffer[scan.line..]) else {
+            let length = memchr(b'\n', &self.buffer[scan.line..]);
+            // The same verdict, however much of the head came at once.
+            let seen = length.map_or(self.buffer.len(), |length| scan.line + length + 1);
+            if 2 * self.max_head < seen {
+                self.refuse_head(RequestFault::HeadTooLarge);
+                return Step::On;
+            }
+            let Some(length) = length else {
                 self.expected = Expected::Head(scan);
-                if 2 * self.max_head < self.buffer.len() {
-                    self.refuse_head(RequestFault::HeadTooLarge);
-                    return Step::On;
-                }
                 return Step::More;
             };
             let line = &self.buffer[scan.line..scan.line + length];

@@ -15,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{HttpService, service_fn},
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use pin_project_lite::pin_project;
 use tokio::{
@@ -164,15 +168,6 @@ pub async fn serve(
     tasks: Tasks,
     stop: CancellationToken,
 ) {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        // Also the time that a connection may idle between two requests.
-        .header_read_timeout(limits.head_timeout)
-        // A little more than is allowed gets in, so that it can be told what is wrong.
-        .max_headers(2 * MAX_FIELDS)
-        .max_buf_size((2 * limits.max_head).max(MIN_BUFFER))
-        // A client may close its side once it has sent its request, and still be answered.
-        .half_close(true);
     loop {
         let Some(Ok(place)) = stop
             .run_until_cancelled(limits.connections.clone().acquire_owned())
@@ -189,23 +184,9 @@ pub async fn serve(
                 continue;
             }
         };
-        let stream = Stalling::new(stream, limits.write_timeout);
-        let stream = Framed::new(stream, limits.max_head);
-        let fault = stream.fault();
-        let pipeline = pipeline.clone();
-        let service = service_fn(move |req: ::http::Request<Incoming>| {
-            let pipeline = pipeline.clone();
-            let mut req = req.map(Body::new);
-            req.extensions_mut().insert(fault.clone());
-            req.extensions_mut().insert(peer);
-            async move {
-                let Ok(response) = pipeline.oneshot(req).await;
-                Ok::<_, Infallible>(response)
-            }
-        });
-        let connection = http.serve_connection(TokioIo::new(stream), service);
-        let open = shared.metrics.connections.clone();
-        open.inc();
+        let connection = open(stream, peer, &limits, pipeline.clone());
+        let count = shared.metrics.connections.clone();
+        count.inc();
         let stop = stop.clone();
         tasks.start(async move {
             let mut connection = pin!(connection);
@@ -222,7 +203,7 @@ pub async fn serve(
             if let Err(error) = ended {
                 tracing::debug!(%error, "connection closed");
             }
-            open.dec();
+            count.dec();
             drop(place);
         });
     }
@@ -232,6 +213,53 @@ pub async fn serve(
 async fn stopped_a_turn_ago(stop: &CancellationToken) {
     stop.cancelled().await;
     tokio::task::yield_now().await;
+}
+
+/// Serves one connection to its end, whatever it runs over.
+///
+/// # Errors
+/// It broke off, or what came was no HTTP.
+pub async fn serve_one(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: Peer,
+    limits: &Limits,
+    pipeline: Pipeline,
+) -> hyper::Result<()> {
+    open(stream, peer, limits, pipeline).await
+}
+
+fn open<S: Stream>(
+    stream: S,
+    peer: Peer,
+    limits: &Limits,
+    pipeline: Pipeline,
+) -> http1::Connection<
+    TokioIo<Framed<Stalling<S>>>,
+    impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send + use<S>,
+> {
+    let stream = Stalling::new(stream, limits.write_timeout);
+    let stream = Framed::new(stream, limits.max_head);
+    let fault = stream.fault();
+    let service = service_fn(move |req: ::http::Request<Incoming>| {
+        let pipeline = pipeline.clone();
+        let mut req = req.map(Body::new);
+        req.extensions_mut().insert(fault.clone());
+        req.extensions_mut().insert(peer);
+        async move {
+            let Ok(response) = pipeline.oneshot(req).await;
+            Ok::<_, Infallible>(response)
+        }
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        // Also the time that a connection may idle between two requests.
+        .header_read_timeout(limits.head_timeout)
+        // A little more than is allowed gets in, so that it can be told what is wrong.
+        .max_headers(2 * MAX_FIELDS)
+        .max_buf_size((2 * limits.max_head).max(MIN_BUFFER))
+        // A client may close its side once it has sent its request, and still be answered.
+        .half_close(true)
+        .serve_connection(TokioIo::new(stream), service)
 }
 
 pin_project! {

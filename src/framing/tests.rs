@@ -167,6 +167,18 @@ async fn the_empty_request_asks_for_the_language_of_the_doubtful_one() {
     );
 }
 
+#[tokio::test]
+async fn a_head_that_is_too_large_is_refused_alike_however_much_comes_at_once() {
+    let head = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(2048));
+
+    for at_once in [1, 100, 8192] {
+        let (passed, fault) = pass(&head, at_once).await;
+
+        assert_eq!(fault, Some(RequestFault::HeadTooLarge), "{at_once} at once");
+        assert!(passed.starts_with("POST / HTTP/1.1\r\nHost: portaria\r\n"));
+    }
+}
+
 /// Sends bytes, so many at once; returns what hyper would see of them.
 async fn pass(bytes: &str, at_once: usize) -> (String, Option<RequestFault>) {
     let (mut client, server) = tokio::io::duplex(at_once);

@@ -98,25 +98,48 @@ fn check_kind(headers: &HeaderMap) -> Result<(), MediaFault> {
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .ok_or(MediaFault::ContentType)?;
-    let mut parts = value.split(';').map(str::trim);
+    let mut parts = value.split(';').map(|part| part.trim_matches([' ', '\t']));
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let is_json = kind == "application/json"
-        || kind
-            .strip_prefix("application/")
-            .and_then(|subtype| subtype.strip_suffix("+json"))
-            .is_some_and(|name| !name.is_empty());
+    let is_json = kind.strip_prefix("application/").is_some_and(|subtype| {
+        let name = subtype.strip_suffix("+json");
+        is_token(subtype) && (subtype == "json" || name.is_some_and(|name| !name.is_empty()))
+    });
     if !is_json {
         return Err(MediaFault::ContentType);
     }
-    for parameter in parts {
+    for parameter in parts.filter(|part| !part.is_empty()) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        if name.eq_ignore_ascii_case("charset")
-            && !value.trim_matches('"').eq_ignore_ascii_case("utf-8")
-        {
-            return Err(MediaFault::Charset);
+        let value = unquoted(value);
+        // Nobody agrees on what `charset*` and `charset =` mean, but some read them.
+        let says_charset = name.trim_end_matches(['*', ' ', '\t']);
+        if says_charset.eq_ignore_ascii_case("charset") {
+            let is_utf8 = value.is_some_and(|value| value.eq_ignore_ascii_case("utf-8"));
+            if name.len() != "charset".len() || !is_utf8 {
+                return Err(MediaFault::Charset);
+            }
+        }
+        if !is_token(name) || value.is_none() {
+            return Err(MediaFault::ContentType);
         }
     }
     Ok(())
+}
+
+/// A parameter's value without its quotes. None if it is neither a token nor a quoted
+/// string that everybody reads alike: some end a value at a comma, whatever the quotes say.
+fn unquoted(value: &str) -> Option<&str> {
+    match value.strip_prefix('"') {
+        None => is_token(value).then_some(value),
+        Some(quoted) => quoted
+            .strip_suffix('"')
+            .filter(|text| !text.contains(['"', '\\', ','])),
+    }
+}
+
+/// RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_part)
 }
 
 #[cfg(test)]
@@ -132,6 +155,12 @@ mod tests {
             (Some("application/json;charset=\"UTF-8\""), None, Ok(())),
             (Some("application/json; odata=verbose"), None, Ok(())),
             (Some("application/vnd.wegly+json"), None, Ok(())),
+            (Some("application/json;"), None, Ok(())),
+            (
+                Some("application/json; a=\"b c\" ; charset=utf-8"),
+                None,
+                Ok(()),
+            ),
             (None, None, Err(MediaFault::ContentType)),
             (Some(""), None, Err(MediaFault::ContentType)),
             (Some("text/plain"), None, Err(MediaFault::ContentType)),
@@ -158,6 +187,46 @@ mod tests {
             ),
             (
                 Some("application/json; charset"),
+                None,
+                Err(MediaFault::Charset),
+            ),
+            (
+                Some("application/x, application/y+json"),
+                None,
+                Err(MediaFault::ContentType),
+            ),
+            (
+                Some("application/json;a=b, text/html"),
+                None,
+                Err(MediaFault::ContentType),
+            ),
+            (
+                Some("application/json;a=\"b, text/html\""),
+                None,
+                Err(MediaFault::ContentType),
+            ),
+            (
+                Some("application/json;a=\"b"),
+                None,
+                Err(MediaFault::ContentType),
+            ),
+            (
+                Some("application/json; charset=utf-8; charset=latin1"),
+                None,
+                Err(MediaFault::Charset),
+            ),
+            (
+                Some("application/json; charset = latin1"),
+                None,
+                Err(MediaFault::Charset),
+            ),
+            (
+                Some("application/json; charset=\"utf-8"),
+                None,
+                Err(MediaFault::Charset),
+            ),
+            (
+                Some("application/json; charset*=utf-16''"),
                 None,
                 Err(MediaFault::Charset),
             ),

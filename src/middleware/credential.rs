@@ -232,6 +232,28 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_retry_after_is_seconds_a_date_or_nothing(
+            seconds: u64,
+            ahead in 0_u64..200_000_000_000,
+            text: String,
+        ) {
+            let now = httpdate::parse_http_date("Mon, 23 Nov 2026 12:00:00 GMT").unwrap();
+            let date = httpdate::fmt_http_date(now + Duration::from_secs(ahead));
+
+            assert_eq!(
+                parse_retry_after(&seconds.to_string(), now),
+                Some(Duration::from_secs(seconds))
+            );
+            assert_eq!(
+                parse_retry_after(&date, now),
+                Some(Duration::from_secs(ahead))
+            );
+            let _ = parse_retry_after(&text, now);
+        }
+    }
+
     #[test]
     fn a_token_does_not_print_itself() {
         let token = Token::new("canary".into()).unwrap();
