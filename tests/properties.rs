@@ -25,6 +25,8 @@ mod origin_by_hand;
 #[path = "../fuzz/src/wire.rs"]
 mod wire;
 
+#[path = "properties/config.rs"]
+mod config;
 #[path = "properties/framing.rs"]
 mod framing;
 #[path = "properties/json.rs"]

@@ -26,6 +26,8 @@ use crate::wire::{self, Answered, Asked};
 
 /// The token that the upstream knows. It opens nothing.
 const TOKEN: &str = "canary-token-of-the-upstream-0123456789";
+/// What the upstream answers, and nobody else.
+pub const ACCEPTED: u16 = 202;
 /// Keys that are let in: of a server, and of the pages of `shop.example.com`.
 const KEYS: [&str; 2] = [
     "ptr_billing0000000000000000000000000",
@@ -58,7 +60,10 @@ pub fn exchange(bytes: &[u8]) -> (Vec<Answered>, Vec<Sent>) {
     let answers = wire::answers(&said);
     check_answers(bytes, &said, &answers);
     check_sent(bytes, &sent);
-    let accepted = answers.iter().filter(|answer| answer.status == 200).count();
+    let accepted = answers
+        .iter()
+        .filter(|answer| answer.status == ACCEPTED)
+        .count();
     assert_eq!(sent.len(), accepted, "as often sent as accepted");
     (answers, sent)
 }
@@ -223,7 +228,9 @@ fn take(sent: &Mutex<Vec<Sent>>, req: &Request) -> Result<Response, Problem> {
             body: req.body().bytes().unwrap_or_default().to_vec(),
         });
     trail.answered();
-    Ok(Response::new(Body::full("{}")))
+    let mut answer = Response::new(Body::full("{}"));
+    *answer.status_mut() = ACCEPTED.try_into().unwrap_or_default();
+    Ok(answer)
 }
 
 fn config() -> String {
@@ -231,6 +238,8 @@ fn config() -> String {
     let limit = "{ rate = '1000000/s', burst = 1000000 }";
     format!(
         "
+        [server]
+        cors = true
         [upstream]
         url = 'http://127.0.0.1:9'
         [credentials.main]

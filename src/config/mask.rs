@@ -98,14 +98,16 @@ fn assigned(text: &str) -> Vec<Range<usize>> {
             // The sign is missing.
             None if is_first && rest.len() < after.len() => rest,
             None if rest.starts_with(['"', '\'', '[']) => rest,
+            // So is the line end, which is one too many.
+            None if rest.trim_start().starts_with(['"', '\'']) => rest.trim_start(),
             None => continue,
         };
         let start = text.len() - value.len();
-        secrets.extend(
-            values(value)
-                .map(|value| start + value.start..start + value.end)
-                .filter_map(|value| literal(text, value)),
-        );
+        for value in values(value) {
+            let value = start + value.start..start + value.end;
+            secrets.extend(remainder(text, value.end));
+            secrets.extend(literal(text, value));
+        }
     }
     secrets
 }
@@ -126,6 +128,11 @@ fn in_credentials(text: &str) -> Vec<Range<usize>> {
         if !is_inside && (!opens || first == "credential") {
             continue;
         }
+        if is_inside && !shown.contains('=') && !shown.starts_with('#') {
+            // The rest of a value that was broken in two.
+            secrets.extend(literal(text, line.clone()));
+            continue;
+        }
         let mut at = line.start;
         while let Some(next) = text[at..line.end].find(['=', '"', '\'']) {
             let name = last_word(&text[line.start..at + next]);
@@ -139,6 +146,9 @@ fn in_credentials(text: &str) -> Vec<Range<usize>> {
             };
             if !is_origin(name) {
                 secrets.extend(literal(text, start..at));
+            }
+            if !is_table {
+                secrets.extend(remainder(text, at));
             }
         }
     }
@@ -177,14 +187,19 @@ fn value_end(text: &str) -> usize {
     let Some(quote) = text.chars().next().filter(|c| *c == '"' || *c == '\'') else {
         return line;
     };
+    // Broken in two by mistake, it goes on in the next line, but not in the next section.
+    let section = ["\n\n", "\n\r\n", "\n["]
+        .iter()
+        .filter_map(|end| text.find(end));
+    let section = section.min().unwrap_or(text.len());
     let mut is_escaped = false;
-    for (at, c) in text[..line].char_indices().skip(1) {
+    for (at, c) in text[..section].char_indices().skip(1) {
         if c == quote && !is_escaped {
             return at + 1;
         }
         is_escaped = c == '\\' && quote == '"' && !is_escaped;
     }
-    line
+    section
 }
 
 /// The part of a value that is to be hidden: what stands between its quotes, unless
@@ -195,6 +210,15 @@ fn literal(text: &str, value: Range<usize>) -> Option<Range<usize>> {
     let start = value.start + (written.len() - written.trim_start_matches(['"', '\'']).len());
     let is_harmless = inner.is_empty() || inner.parse::<Source>().is_ok() || is_hash(inner);
     (!is_harmless).then(|| start..start + inner.len())
+}
+
+/// What follows a value in its line and should not: the value, if a quote too many cut it
+/// short.
+fn remainder(text: &str, end: usize) -> Option<Range<usize>> {
+    let line = text.get(end..)?.lines().next()?;
+    let is_well =
+        line.trim_start().is_empty() || line.trim_start().starts_with(['#', ',', '}', ']']);
+    (!is_well).then(|| end..end + line.len())
 }
 
 /// Whether a value at this path should have been kept elsewhere.
@@ -284,6 +308,8 @@ mod tests {
             "[credentials\nmain \"Canary\"",
             "[credential.main]\nx = Canary\n",
             "[credentials.main]\nx = [\"Canary\"]",
+            "[credentials.main]\nx = \"\nCanary\"",
+            "[credentials.main]\nx = \"a\"Canary\"",
             "credentials = { main = \"Canary\" }",
             "credentials { main \"Canary\"",
             "credentials.main = { x = 'Canary', origin = 'https://app.example.com' }",
@@ -312,6 +338,12 @@ mod tests {
             "main = { token = \"Canary\", origin = \"x\" }",
             "main.next_token = \"Canary\"",
             "token =\n\"Canary\"",
+            "token = \"\nCanary\"",
+            "token = \"\nCanary",
+            "token \"= \"Canary\"",
+            "token = \"\"Canary\"",
+            "token = \"env:A\"Canary",
+            "token\n\"Canary\"",
             "tokne = \"Canary\"",
             "api_key = \"Canary\"",
             "Password = \"Canary\"",

@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use crate::{
     cases,
-    connection::{Sent, exchange, key},
+    connection::{ACCEPTED, Sent, exchange, key},
 };
 
 const CHAT: &str = "3c90c3cc-0d44-4b50-8888-8dd25736052a";
@@ -23,7 +23,7 @@ proptest! {
     ) {
         let (answers, sent) = exchange(&post(target(CHAT), &fields, MESSAGE));
 
-        prop_assert_eq!(answers[0].status, 200);
+        prop_assert_eq!(answers[0].status, ACCEPTED);
         prop_assert_eq!(&sent[0].body, MESSAGE.as_bytes());
     }
 
