@@ -104,7 +104,7 @@ impl App {
         let pipeline = pipeline(&plan, &shared, upstream).map_err(io::Error::other)?;
         let mut servers = Vec::new();
         for address in &plan.listen {
-            servers.push(Bound::bind(address).await?);
+            servers.push(Bound::bind(address).await?.with_tls(plan.tls.clone()));
         }
         let admin = Bound::bind(&plan.admin).await?;
         Ok(Self {
@@ -130,7 +130,8 @@ impl App {
     /// the second stop.
     pub async fn run(self, mut stop: impl AsyncFnMut()) -> Ended {
         for server in &self.servers {
-            tracing::info!(listener = "server", address = %server.address(), "listening");
+            let tls = server.tls().is_some();
+            tracing::info!(listener = "server", address = %server.address(), tls, "listening");
         }
         tracing::info!(listener = "admin", address = %self.admin.address(), "listening");
 
@@ -165,6 +166,13 @@ impl App {
         self.shared.tasks.start(async move {
             sweeping.run_until_cancelled(sweep(per_chat, keys)).await;
         });
+
+        if let Some(tls) = self.plan.tls.clone() {
+            let following = stopping.clone();
+            self.shared.tasks.start(async move {
+                following.run_until_cancelled(tls.follow()).await;
+            });
+        }
 
         stop().await;
         tracing::info!(

@@ -24,6 +24,7 @@ use crate::{
         schema::Rules,
     },
     route::Route,
+    server::tls::Tls,
     upstream::Settings,
 };
 
@@ -32,6 +33,8 @@ use crate::{
 pub struct Plan {
     /// Where applications connect.
     pub listen: Vec<Address>,
+    /// What the TCP listeners speak TLS with, if they do.
+    pub tls: Option<Arc<Tls>>,
     /// Where operators look.
     pub admin: Address,
     /// How the log is written.
@@ -126,6 +129,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn compile(&mut self) -> Option<Plan> {
         self.server();
+        let tls = self.tls();
         let upstream = self.upstream();
         let credentials = self.credentials();
         let routes = self.routes();
@@ -145,6 +149,7 @@ impl Judge<'_> {
         let body_timeout = server.body_timeout.0;
         Some(Plan {
             listen: server.listen.clone(),
+            tls,
             admin: self.config.admin.listen.clone(),
             log: (self.config.log.format, self.config.log.level.clone()),
             max_connections: server.max_connections,

@@ -1,10 +1,13 @@
 //! Can it listen as written?
 
+use std::{path::PathBuf, sync::Arc};
+
 use ::http::uri::Authority;
 
 use super::Judge;
 use crate::{
-    config::{Address, Path},
+    config::{Address, Path, Source},
+    server::tls::{Files, Tls},
     telemetry,
 };
 
@@ -64,6 +67,53 @@ impl Judge<'_> {
                 .hint(
                     "write `error`, `warn`, `info`, `debug`, or a list like `warn,portaria=debug`",
                 );
+        }
+    }
+
+    pub(super) fn tls(&mut self) -> Option<Arc<Tls>> {
+        let server = &self.config.server;
+        let written = server.tls.as_ref()?;
+        let at = Path::new("server").key("tls");
+        let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+        if server.listen.iter().all(is_unix) {
+            self.mistakes.add(
+                at.clone(),
+                "`tls` is never used: unix sockets speak without it",
+            );
+        }
+        let cert = self.pem(at.clone().key("cert"), &written.cert);
+        let key = self.pem(at.clone().key("key"), &written.key);
+        let client_ca = match &written.client_ca {
+            None => Some(None),
+            Some(source) => self.pem(at.clone().key("client_ca"), source).map(Some),
+        };
+        let files = Files {
+            cert: cert?,
+            key: key?,
+            client_ca: client_ca?,
+        };
+        match Tls::load(files) {
+            Ok(tls) => Some(Arc::new(tls)),
+            Err(faults) => {
+                for fault in faults {
+                    self.mistakes
+                        .add(at.clone().key(fault.field), fault.message);
+                }
+                None
+            }
+        }
+    }
+
+    /// The path of a file that is looked at again and again.
+    fn pem(&mut self, at: Path, source: &Source) -> Option<PathBuf> {
+        match source {
+            Source::File(path) => Some(self.directory.join(path)),
+            Source::Env(_) => {
+                self.mistakes
+                    .add(at, "certificates and their keys are read from a file alone")
+                    .hint("write `file:/path/to/the.pem`");
+                None
+            }
         }
     }
 }

@@ -83,6 +83,15 @@ impl Portaria {
         self.listener("server").await
     }
 
+    /// Where applications can connect over TCP, as far as it is known.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let output = self.output.borrow();
+        let lines = output.lines.iter();
+        lines
+            .filter_map(|(_, line)| listener(line, "server"))
+            .collect()
+    }
+
     /// Waits until operators can connect; returns where.
     pub async fn admin_address(&self) -> SocketAddr {
         self.listener("admin").await

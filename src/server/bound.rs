@@ -1,0 +1,150 @@
+//! Where does it listen?
+//!
+//! On TCP addresses and unix sockets. Accepting never ends for a failure: most often it
+//! is "too many open files", which passes.
+
+use std::{io, os::unix::fs::FileTypeExt as _, path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, UnixListener, UnixStream},
+    time::{Instant, sleep},
+};
+
+use super::{Stream, tls::Tls};
+use crate::{config::Address, middleware::key::failures::Peer};
+
+/// After a failure to accept. Spinning would not help it.
+const PAUSE: Duration = Duration::from_millis(50);
+/// After so long without a failure, the next one is worth a line in the log.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// A listener that is bound.
+#[derive(Debug)]
+pub struct Bound {
+    listener: Listener,
+    address: Address,
+    tls: Option<Arc<Tls>>,
+    /// When it last failed to accept.
+    failed: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Bound {
+    /// Binds an address.
+    ///
+    /// # Errors
+    /// It cannot be had; the address is named.
+    pub async fn bind(address: &Address) -> io::Result<Self> {
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        };
+        let (listener, address) = match address {
+            Address::Tcp(wanted) => {
+                let listener = TcpListener::bind(wanted).await.map_err(named)?;
+                let address = Address::Tcp(listener.local_addr().map_err(named)?);
+                (Listener::Tcp(listener), address)
+            }
+            Address::Unix(path) => {
+                remove_stale(path).await.map_err(named)?;
+                let listener = UnixListener::bind(path).map_err(named)?;
+                (Listener::Unix(listener), address.clone())
+            }
+        };
+        Ok(Self {
+            listener,
+            address,
+            tls: None,
+            failed: None,
+        })
+    }
+
+    /// Lets it speak TLS, if it is on TCP.
+    pub fn with_tls(mut self, tls: Option<Arc<Tls>>) -> Self {
+        self.tls = match self.listener {
+            Listener::Tcp(_) => tls,
+            Listener::Unix(_) => None,
+        };
+        self
+    }
+
+    /// Where it listens; port 0 is a real one by now.
+    pub fn address(&self) -> Address {
+        self.address.clone()
+    }
+
+    /// With what it speaks TLS, if it does.
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
+    }
+
+    /// Waits for the next connection, over any number of failures.
+    pub(crate) async fn accept(&mut self) -> (Box<dyn Stream>, Peer) {
+        loop {
+            match self.listener.accept().await {
+                Ok(accepted) => return accepted,
+                Err(error) => {
+                    // Once per burst: it comes back every 50 ms until descriptors are free.
+                    if self.failed.is_none_or(|last| QUIET < last.elapsed()) {
+                        let address = &self.address;
+                        tracing::warn!(%error, %address, "cannot accept connections; they wait");
+                    }
+                    self.failed = Some(Instant::now());
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                // It fails only on a connection that has ended, and reading will tell.
+                let _ = stream.set_nodelay(true);
+                Ok((Box::new(stream), Peer(Some(peer.ip()))))
+            }
+            Self::Unix(listener) => {
+                let (stream, _unnamed) = listener.accept().await?;
+                Ok((Box::new(stream), Peer(None)))
+            }
+        }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.address {
+            // Whoever finds it next would only be refused.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Removes a socket that nobody listens on any more: what a crash leaves behind.
+async fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = std::fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(in_use("something that is no socket is there"));
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Ok(_) => Err(in_use("another process listens there")),
+        // Full of those who wait, or closed to us: binding will fail, and say why.
+        Err(_) => Ok(()),
+    }
+}
+
+fn in_use(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, why)
+}

@@ -1,0 +1,367 @@
+//! How can applications connect?
+//!
+//! Over TLS with HTTP/1.1 and HTTP/2, with a certificate of their own, over unix sockets:
+//! to the real binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+mod support;
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use support::{
+    Authority, CHAT, Client, Home, Portaria, Script, Upstream, key, message, post, within,
+};
+
+/// The name that certificates are for.
+const NAME: &str = "portaria.test";
+/// No test lasts so long.
+const LATER: i32 = 2100;
+
+#[tokio::test]
+async fn a_message_goes_through_over_tls_with_http_1() {
+    let authority = Authority::new();
+    let (upstream, home) = gateway().await;
+    authority.issue(NAME, LATER).install(&home);
+    home.speak_tls();
+    let portaria = Portaria::start(Portaria::serve(&home));
+    let address = portaria.address().await;
+
+    for (alpn, chosen) in [(&["http/1.1"][..], Some(&b"http/1.1"[..])), (&[], None)] {
+        let tls = connect(address, authority.client(None, alpn))
+            .await
+            .unwrap();
+        assert_eq!(tls.get_ref().1.alpn_protocol(), chosen);
+        let answer = Client::over(tls).exchange(request()).await;
+
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("portaria-delivery"), Some("sent"));
+    }
+    assert_eq!(upstream.ledger().deliveries_of(&message()), 2);
+    upstream.ledger().assert_clean();
+}
+
+#[tokio::test]
+async fn a_message_goes_through_over_tls_with_http_2() {
+    let authority = Authority::new();
+    let (upstream, home) = gateway().await;
+    authority.issue(NAME, LATER).install(&home);
+    home.speak_tls();
+    home.set_up_server(&format!("hosts = [\"{NAME}\"]"));
+    let portaria = Portaria::start(Portaria::serve(&home));
+    let alpn = authority.client(None, &["h2", "http/1.1"]);
+    let tls = connect(portaria.address().await, alpn).await.unwrap();
+    assert_eq!(tls.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let mut client = Http2::over(tls).await;
+
+    let good = client
+        .post(&format!("https://{NAME}:8443{PATH}"), &[])
+        .await;
+    let same = client
+        .post(&format!("https://{NAME}{PATH}"), &[("host", NAME)])
+        .await;
+    let other = client
+        .post(&format!("https://{NAME}{PATH}"), &[("host", "a.test")])
+        .await;
+    let foreign = client.post(&format!("https://a.test{PATH}"), &[]).await;
+    let long = client
+        .post(
+            &format!("https://{NAME}{PATH}"),
+            &[("x", &"x".repeat(17_000))],
+        )
+        .await;
+    let cut = client
+        .post(&format!("https://{NAME}{PATH}"), &[("content-length", "1")])
+        .await;
+
+    assert_eq!(good, Some((200, None)));
+    assert_eq!(same, Some((200, None)));
+    assert_eq!(other, Some((400, Some("malformed-request".into()))));
+    assert_eq!(foreign, Some((421, Some("misdirected-request".into()))));
+    assert_eq!(long, Some((431, Some("headers-too-large".into()))));
+    // h2 itself resets a request whose body is not as long as it says.
+    assert_eq!(cut, None);
+    assert_eq!(upstream.ledger().deliveries_of(&message()), 2);
+    upstream.ledger().assert_clean();
+}
+
+#[tokio::test]
+async fn refusals_over_http_2_use_nothing_of_the_connection_up() {
+    let authority = Authority::new();
+    let (_upstream, home) = gateway().await;
+    authority.issue(NAME, LATER).install(&home);
+    home.speak_tls();
+    let portaria = Portaria::start(Portaria::serve(&home));
+    let alpn = authority.client(None, &["h2"]);
+    let tls = connect(portaria.address().await, alpn).await.unwrap();
+    let mut client = Http2::over(tls).await;
+
+    // More than the window of the connection, of bodies that nobody reads.
+    for _ in 0..50 {
+        let uri = format!("https://{NAME}/nowhere");
+        let answer = client.send(&uri, &[], vec![b'x'; 10_000]).await;
+        assert_eq!(answer, Some((404, Some("no-such-route".into()))));
+    }
+    let good = client.post(&format!("https://{NAME}{PATH}"), &[]).await;
+
+    assert_eq!(good, Some((200, None)));
+}
+
+#[tokio::test]
+async fn an_http_2_connection_is_told_when_the_gateway_stops() {
+    let authority = Authority::new();
+    let (_upstream, home) = gateway().await;
+    authority.issue(NAME, LATER).install(&home);
+    home.speak_tls();
+    let portaria = Portaria::start(Portaria::serve(&home));
+    let alpn = authority.client(None, &["h2"]);
+    let tls = connect(portaria.address().await, alpn).await.unwrap();
+    let mut client = Http2::over(tls).await;
+    client.post(&format!("https://{NAME}{PATH}"), &[]).await;
+
+    portaria.signal("TERM");
+    let ended = portaria.exit().await;
+
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stdout);
+    // A connection that was only cut would have failed.
+    within("the end", client.connection.join_next())
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}
+
+#[tokio::test]
+async fn only_a_client_with_the_right_certificate_gets_a_connection() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (upstream, home) = gateway().await;
+    ours.issue(NAME, LATER).install(&home);
+    home.speak_mtls(&ours.pem());
+    let portaria = Portaria::start(Portaria::serve(&home));
+    let address = portaria.address().await;
+
+    for (own, is_served) in [
+        (None, false),
+        (Some(theirs.issue("app.test", LATER)), false),
+        (Some(ours.issue("app.test", 2021)), false),
+        (Some(ours.issue("app.test", LATER)), true),
+    ] {
+        let client = ours.client(own.as_ref(), &["http/1.1"]);
+        // In TLS 1.3 a client hears of its refusal only when it reads.
+        let mut tls = connect(address, client).await.unwrap();
+        if is_served {
+            let answer = Client::over(tls).exchange(request()).await;
+            assert_eq!(answer.status, 200);
+        } else {
+            let end = within("a refusal", tls.read_u8()).await;
+            assert_ne!(end.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        }
+    }
+    assert_eq!(upstream.ledger().deliveries_of(&message()), 1);
+}
+
+#[tokio::test]
+async fn who_does_not_speak_tls_is_not_heard() {
+    let authority = Authority::new();
+    let (upstream, home) = gateway().await;
+    authority.issue(NAME, LATER).install(&home);
+    home.speak_tls();
+    let portaria = Portaria::start(Portaria::serve(&home));
+    let mut client = Client::connect(portaria.address().await).await;
+
+    client.send(request()).await;
+    let heard = client.read_to_end().await;
+
+    // An alert of TLS, and no HTTP.
+    assert_eq!(heard.first(), Some(&21));
+    upstream.ledger().assert_nothing_sent();
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_not_finished_is_cut() {
+    let authority = Authority::new();
+    let (_upstream, home) = gateway().await;
+    authority.issue(NAME, LATER).install(&home);
+    home.speak_tls();
+    home.set_up_server("head_timeout = \"100ms\"");
+    let portaria = Portaria::start(Portaria::serve(&home));
+
+    for start in [&b""[..], &[22, 3, 1]] {
+        let mut client = Client::connect(portaria.address().await).await;
+        client.send(start).await;
+
+        assert!(client.is_closed_by_peer().await);
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_beside_tls_stays_plain() {
+    let authority = Authority::new();
+    let (_upstream, home) = gateway().await;
+    authority.issue(NAME, LATER).install(&home);
+    let socket = home.path("portaria.sock");
+    home.edit(|text| {
+        let both = format!(
+            "[\"127.0.0.1:0\", \"127.0.0.1:0\", \"unix:{}\"]",
+            socket.display()
+        );
+        text.replacen("[\"127.0.0.1:0\"]", &both, 1)
+    });
+    home.speak_tls();
+    let portaria = Portaria::start(Portaria::serve(&home));
+    portaria.admin_address().await;
+
+    let plain = Client::connect_unix(&socket)
+        .await
+        .exchange(request())
+        .await;
+    let mut statuses = vec![plain.status];
+    for address in portaria.addresses() {
+        let tls = connect(address, authority.client(None, &["http/1.1"])).await;
+        statuses.push(Client::over(tls.unwrap()).exchange(request()).await.status);
+    }
+
+    assert_eq!(statuses, [200, 200, 200]);
+}
+
+#[test]
+fn a_certificate_is_judged_before_anybody_connects() {
+    let authority = Authority::new();
+    let home = Home::new("http://127.0.0.1:9");
+    home.speak_mtls("nothing");
+    authority.issue(NAME, LATER).install(&home);
+    home.write("key.pem", &authority.issue(NAME, LATER).key);
+
+    let (code, said) = check(&home);
+
+    assert_eq!(code, Some(64));
+    for part in [
+        "key.pem` is not the key of the certificate",
+        "clients.pem` holds no certificate",
+        "the config has 2 mistakes",
+        "portaria.toml:4:",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+}
+
+#[test]
+fn what_can_never_be_used_is_a_mistake() {
+    let authority = Authority::new();
+    let home = Home::new("http://127.0.0.1:9");
+    authority.issue(NAME, LATER).install(&home);
+    home.speak_tls();
+    home.edit(|text| text.replacen("127.0.0.1:0", "unix:/run/portaria.sock", 1));
+
+    let (code, said) = check(&home);
+
+    assert_eq!(code, Some(64));
+    assert!(said.contains("`tls` is never used"), "{said}");
+}
+
+#[test]
+fn a_certificate_that_has_expired_is_said_and_allowed() {
+    let authority = Authority::new();
+    let home = Home::new("http://127.0.0.1:9");
+    authority.issue(NAME, 2021).install(&home);
+    home.speak_tls();
+
+    let (code, said) = check(&home);
+
+    assert_eq!(code, Some(0), "{said}");
+    for part in ["cert.pem\n", "key.pem", "expired at 2021-01-01T00:00:00Z\n"] {
+        assert!(said.contains(part), "{part:?} is not in\n{said}");
+    }
+}
+
+/// What `portaria check` ends with, and says.
+fn check(home: &Home) -> (Option<i32>, String) {
+    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_portaria"))
+        .args(["check", "--config"])
+        .arg(home.config())
+        .output()
+        .unwrap();
+    let said = [ended.stdout, ended.stderr].concat();
+    (ended.status.code(), String::from_utf8(said).unwrap())
+}
+
+/// An upstream that takes every message, and a config of a gateway before it.
+async fn gateway() -> (Upstream, Home) {
+    let upstream = Upstream::start(Script::serve()).await;
+    let home = Home::new(&upstream.url());
+    (upstream, home)
+}
+
+/// A message with a good key.
+fn request() -> Vec<u8> {
+    post(CHAT, &key("billing"))
+        .header("Accept", "*/*")
+        .to_bytes()
+}
+
+const PATH: &str =
+    "/integrations/external/chats/7d444840-9dc0-11d1-b245-5ffdce74fad2/messages/interactive";
+
+async fn connect(address: SocketAddr, client: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
+    let tcp = within("a TCP connection", TcpStream::connect(address)).await?;
+    let name = ServerName::try_from(NAME).unwrap();
+    let handshake = TlsConnector::from(Arc::new(client)).connect(name, tcp);
+    within("a handshake", handshake).await
+}
+
+/// A client that speaks HTTP/2.
+struct Http2 {
+    sender: hyper::client::conn::http2::SendRequest<Full<Bytes>>,
+    connection: JoinSet<hyper::Result<()>>,
+}
+
+impl Http2 {
+    async fn over(stream: TlsStream<TcpStream>) -> Self {
+        let (sender, driver) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                .await
+                .unwrap();
+        let mut connection = JoinSet::new();
+        connection.spawn(driver);
+        Self { sender, connection }
+    }
+
+    /// Sends a message with a good key; returns the status of the answer and its code, or
+    /// nothing if the request was reset.
+    async fn post(&mut self, uri: &str, fields: &[(&str, &str)]) -> Option<(u16, Option<String>)> {
+        self.send(uri, fields, message()).await
+    }
+
+    async fn send(
+        &mut self,
+        uri: &str,
+        fields: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<(u16, Option<String>)> {
+        let mut request = http::Request::post(uri)
+            .header("authorization", format!("Bearer {}", key("billing")))
+            .header("content-type", "application/json");
+        for (name, value) in fields {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::from(body)).unwrap();
+        let answer = within("an answer", self.sender.send_request(request))
+            .await
+            .ok()?;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let document: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        Some((status, document["code"].as_str().map(str::to_owned)))
+    }
+}
