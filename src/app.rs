@@ -23,7 +23,7 @@ use crate::{
     middleware::{key::Keys, limits::PerChat, room::Room},
     pipeline::{Pipeline, pipeline},
     plan::Plan,
-    server::{self, Bound, Limits},
+    server::{self, Access, Bound, Limits},
     upstream::Upstream,
 };
 
@@ -104,9 +104,13 @@ impl App {
         let pipeline = pipeline(&plan, &shared, upstream).map_err(io::Error::other)?;
         let mut servers = Vec::new();
         for address in &plan.listen {
-            servers.push(Bound::bind(address).await?.with_tls(plan.tls.clone()));
+            servers.push(
+                Bound::bind(address, plan.unix)
+                    .await?
+                    .with_tls(plan.tls.clone()),
+            );
         }
-        let admin = Bound::bind(&plan.admin).await?;
+        let admin = Bound::bind(&plan.admin, Access::default()).await?;
         Ok(Self {
             servers,
             admin,

@@ -20,7 +20,7 @@ mod values;
 pub use load::{Loaded, load};
 pub use mistakes::{Mistake, Mistakes, Path, Segment};
 pub use shape::json_schema;
-pub use values::{Address, Limit, Misread, Period, Rate, Size, Source, Timestamp};
+pub use values::{Address, FileMode, Limit, Misread, Period, Rate, Size, Source, Timestamp};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -53,6 +53,8 @@ pub struct Server {
     pub listen: Vec<Address>,
     /// Lets the TCP addresses speak TLS, with HTTP/1.1 and HTTP/2. Left out: plain HTTP/1.1.
     pub tls: Option<Tls>,
+    /// Who may connect to the unix sockets.
+    pub unix: Unix,
     /// Connections that may be open at once; more wait to be accepted.
     pub max_connections: usize,
     /// Size of a request line with its headers. More is `headers-too-large`.
@@ -81,6 +83,7 @@ impl Default for Server {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
             tls: None,
+            unix: Unix::default(),
             max_connections: 4096,
             max_head: Size::kib(16),
             max_in_flight: 1024,
@@ -91,6 +94,28 @@ impl Default for Server {
             drain_timeout: Period::seconds(25),
             hosts: Vec::new(),
             cors: false,
+        }
+    }
+}
+
+/// Who may connect to the unix sockets.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unix {
+    /// Whoever may write to the file may connect: `"0660"` is for its owner and its group.
+    pub mode: FileMode,
+    /// The owner of the file, by name or number. Left out: the user that Portaria runs as.
+    pub owner: Option<String>,
+    /// The group of the file, by name or number. Left out: the group that Portaria runs as.
+    pub group: Option<String>,
+}
+
+impl Default for Unix {
+    fn default() -> Self {
+        Self {
+            mode: FileMode(0o660),
+            owner: None,
+            group: None,
         }
     }
 }

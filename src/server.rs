@@ -37,7 +37,7 @@ use crate::{
     plan::Plan,
 };
 
-pub use bound::Bound;
+pub use bound::{Access, Bound};
 pub(crate) use stalling::Stalling;
 
 /// hyper's smallest buffer for a head.

@@ -11,17 +11,19 @@
 
 mod support;
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fs, io, net::SocketAddr, os::unix::fs::MetadataExt as _, sync::Arc};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use portaria::app::App;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use support::{
-    Authority, CHAT, Client, Home, Portaria, Script, Upstream, key, message, post, within,
+    Authority, CHAT, Client, Home, Portaria, Running, Script, Upstream, key, message, plan, post,
+    within,
 };
 
 /// The name that certificates are for.
@@ -283,6 +285,81 @@ fn a_certificate_that_has_expired_is_said_and_allowed() {
     for part in ["cert.pem\n", "key.pem", "expired at 2021-01-01T00:00:00Z\n"] {
         assert!(said.contains(part), "{part:?} is not in\n{said}");
     }
+}
+
+#[tokio::test]
+async fn a_unix_socket_has_the_mode_the_owner_and_the_group_that_were_asked_for() {
+    let upstream = Upstream::start(Script::serve()).await;
+    let own = fs::metadata(Home::new("http://127.0.0.1:9").config()).unwrap();
+    let (user, group) = (own.uid(), own.gid());
+    // Only root may give files away.
+    let (other_user, other_group) = if user == 0 {
+        (12345, 23456)
+    } else {
+        (user, group)
+    };
+    let asked = format!("mode = '0606', owner = '{other_user}', group = '{other_group}'");
+
+    for (fields, expected) in [
+        (String::new(), (0o660, user, group)),
+        ("unix = { mode = '0622' }".to_owned(), (0o622, user, group)),
+        (
+            format!("unix = {{ {asked} }}"),
+            (0o606, other_user, other_group),
+        ),
+    ] {
+        let home = Home::new(&upstream.url());
+        let socket = home.path("portaria.sock");
+        home.edit(|text| text.replacen("127.0.0.1:0", &format!("unix:{}", socket.display()), 1));
+        home.set_up_server(&fields);
+        let gateway = Running::at(&home, []).await;
+
+        let answer = Client::connect_unix(&gateway.socket())
+            .await
+            .exchange(request())
+            .await;
+
+        assert_eq!(answer.status, 200);
+        let file = fs::symlink_metadata(&socket).unwrap();
+        assert_eq!((file.mode() & 0o777, file.uid(), file.gid()), expected);
+    }
+}
+
+#[test]
+fn owner_and_group_are_names_or_numbers_that_there_are() {
+    let home = Home::new("http://127.0.0.1:9");
+    home.set_up_server("unix = { owner = 'root', group = 'nobody-has-this-name' }");
+    let (unknown, told) = check(&home);
+    home.edit(|text| text.replace("nobody-has-this-name", "4294967295"));
+    let (no_number, _) = check(&home);
+    home.edit(|text| text.replace("4294967295", "0"));
+    let (right, _) = check(&home);
+    home.edit(|text| text.replace("owner = 'root'", "mode = '0440'"));
+    let (for_nobody, _) = check(&home);
+
+    assert!(
+        told.contains("there is no group `nobody-has-this-name` here"),
+        "{told}"
+    );
+    assert_eq!(
+        [unknown, no_number, right, for_nobody],
+        [Some(64), Some(64), Some(0), Some(64)]
+    );
+}
+
+#[tokio::test]
+async fn a_socket_that_cannot_be_had_is_said_with_the_reason() {
+    let home = Home::new("http://127.0.0.1:9");
+    let socket = home.path("portaria.sock");
+    home.edit(|text| text.replacen("127.0.0.1:0", &format!("unix:{}", socket.display()), 1));
+
+    let _other = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let error = App::bind(plan(&home, [])).await.unwrap_err().to_string();
+
+    assert!(
+        error.ends_with("portaria.sock: another process listens there"),
+        "{error}"
+    );
 }
 
 /// What `portaria check` ends with, and says.

@@ -83,6 +83,7 @@ written_as_text! {
     Rate: "portaria-rate", like "20/s", by "^[0-9]+/(s|min|h)$";
     Source: SOURCE, like "file:/run/secrets/wegly-token", by "^(file:/|env:[A-Za-z_])";
     Address: "portaria-address", like "127.0.0.1:8080", by "^(unix:/|[0-9]|\\[)";
+    FileMode: "portaria-file-mode", like "0660", by "^0[0-7]{3}$";
     Timestamp: TIMESTAMP, like "2026-11-01T00:00:00Z", by "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
 }
 
@@ -351,6 +352,33 @@ impl fmt::Display for Address {
     }
 }
 
+/// Who may read and write a file, in octal: `"0660"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl FromStr for FileMode {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        let digits = text.strip_prefix('0').filter(|digits| digits.len() == 3);
+        let is_octal = |digits: &&str| digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        digits
+            .filter(is_octal)
+            .and_then(|digits| u32::from_str_radix(digits, 8).ok())
+            .map(Self)
+            .ok_or(Misread {
+                problem: "is no file mode",
+                hint: r#"write "0660", a nought and three octal digits"#,
+            })
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
 /// A moment, written as a TOML date-time with its offset: `2026-11-01T00:00:00Z`.
 /// From 1970 on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -444,6 +472,7 @@ mod tests {
             "env:_a1",
         ]);
         same::<Address>(&["127.0.0.1:0", "[::1]:8080", "unix:/run/portaria.sock"]);
+        same::<FileMode>(&["0660", "0000", "0777"]);
         same::<Timestamp>(&["2026-11-01T00:00:00Z", "1970-01-01T00:00:00Z"]);
     }
 
@@ -526,6 +555,17 @@ mod tests {
             "unix:a",
         ]);
         refused::<Address>(&[&format!("unix:/{}", "a".repeat(107))]);
+        refused::<FileMode>(&[
+            "",
+            "660",
+            "0",
+            "00660",
+            "0680",
+            "0o660",
+            "+660",
+            "rw-rw----",
+            "1660",
+        ]);
         refused::<Timestamp>(&[
             "",
             "2026-11-01",
@@ -556,7 +596,7 @@ mod tests {
     #[test]
     fn what_the_patterns_refuse_the_parsers_refuse_too() {
         let schema = serde_json::to_value(schemars::schema_for!((
-            Period, Size, Rate, Source, Address, Timestamp
+            Period, Size, Rate, Source, Address, FileMode, Timestamp
         )))
         .unwrap();
         let texts = [
@@ -578,6 +618,7 @@ mod tests {
             "2026-11-01t00:00:00z",
             "",
             "x",
+            "0660",
             "1/min",
             "3d",
         ];
@@ -595,6 +636,6 @@ mod tests {
                 accepted += 1;
             }
         }
-        assert_eq!(accepted, 16);
+        assert_eq!(accepted, 17);
     }
 }

@@ -3,11 +3,15 @@
 use std::{path::PathBuf, sync::Arc};
 
 use ::http::uri::Authority;
+use nix::unistd::{Group, User};
 
 use super::Judge;
 use crate::{
     config::{Address, Path, Source},
-    server::tls::{Files, Tls},
+    server::{
+        Access,
+        tls::{Files, Tls},
+    },
     telemetry,
 };
 
@@ -102,6 +106,50 @@ impl Judge<'_> {
                 None
             }
         }
+    }
+
+    pub(super) fn unix(&mut self) -> Access {
+        let written = &self.config.server.unix;
+        let at = |field: &str| Path::new("server").key("unix").key(field);
+        if written.mode.0 & 0o222 == 0 {
+            self.mistakes
+                .add(at("mode"), "nobody could connect: nobody may write to it");
+        }
+        Access {
+            mode: written.mode.0,
+            owner: self.id(at("owner"), "user", written.owner.as_deref(), |name| {
+                User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()))
+            }),
+            group: self.id(at("group"), "group", written.group.as_deref(), |name| {
+                Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()))
+            }),
+        }
+    }
+
+    /// The number of a user or a group.
+    fn id(
+        &mut self,
+        at: Path,
+        kind: &str,
+        written: Option<&str>,
+        look_up: impl Fn(&str) -> nix::Result<Option<u32>>,
+    ) -> Option<u32> {
+        let written = written?;
+        // The last number is none: to the system it means "leave it".
+        if let Some(number) = written.parse().ok().filter(|number| *number != u32::MAX) {
+            return Some(number);
+        }
+        match look_up(written) {
+            Ok(Some(number)) => return Some(number),
+            Ok(None) => self
+                .mistakes
+                .add(at, format!("there is no {kind} `{written}` here")),
+            Err(error) => self.mistakes.add(
+                at,
+                format!("the {kind} `{written}` cannot be looked up: {error}"),
+            ),
+        };
+        None
     }
 
     /// The path of a file that is looked at again and again.

@@ -1,12 +1,19 @@
 //! Where does it listen?
 //!
-//! On TCP addresses and unix sockets. Accepting never ends for a failure: most often it
+//! On TCP addresses and unix sockets. To a unix socket, nobody can connect before it is
+//! known who may. Accepting never ends for a failure: most often it
 //! is "too many open files", which passes.
 
-use std::{io, os::unix::fs::FileTypeExt as _, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
-    net::{TcpListener, UnixListener, UnixStream},
+    net::{TcpListener, UnixListener, UnixSocket, UnixStream},
     time::{Instant, sleep},
 };
 
@@ -17,6 +24,30 @@ use crate::{config::Address, middleware::key::failures::Peer};
 const PAUSE: Duration = Duration::from_millis(50);
 /// After so long without a failure, the next one is worth a line in the log.
 const QUIET: Duration = Duration::from_secs(10);
+
+/// Who waits to be accepted; the system may allow fewer.
+const BACKLOG: u32 = 1024;
+
+/// Who may connect to a unix socket: whoever may write to its file.
+#[derive(Clone, Copy, Debug)]
+pub struct Access {
+    /// The mode of the file.
+    pub mode: u32,
+    /// Its owner. None: whoever runs this process.
+    pub owner: Option<u32>,
+    /// Its group. None: the one that runs this process.
+    pub group: Option<u32>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            mode: 0o660,
+            owner: None,
+            group: None,
+        }
+    }
+}
 
 /// A listener that is bound.
 #[derive(Debug)]
@@ -35,11 +66,11 @@ enum Listener {
 }
 
 impl Bound {
-    /// Binds an address.
+    /// Binds an address. If it is a unix socket, it is for those who have access.
     ///
     /// # Errors
     /// It cannot be had; the address is named.
-    pub async fn bind(address: &Address) -> io::Result<Self> {
+    pub async fn bind(address: &Address, access: Access) -> io::Result<Self> {
         let named = |error: io::Error| {
             io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
         };
@@ -51,7 +82,7 @@ impl Bound {
             }
             Address::Unix(path) => {
                 remove_stale(path).await.map_err(named)?;
-                let listener = UnixListener::bind(path).map_err(named)?;
+                let listener = listen_unix(path, access).map_err(named)?;
                 (Listener::Unix(listener), address.clone())
             }
         };
@@ -122,29 +153,60 @@ impl Drop for Bound {
     fn drop(&mut self) {
         if let Address::Unix(path) = &self.address {
             // Whoever finds it next would only be refused.
-            let _ = std::fs::remove_file(path);
+            let _ = fs::remove_file(path);
         }
     }
 }
 
 /// Removes a socket that nobody listens on any more: what a crash leaves behind.
 async fn remove_stale(path: &Path) -> io::Result<()> {
-    let Ok(metadata) = std::fs::symlink_metadata(path) else {
+    let Ok(metadata) = fs::symlink_metadata(path) else {
         return Ok(());
     };
     if !metadata.file_type().is_socket() {
         return Err(in_use("something that is no socket is there"));
     }
     match UnixStream::connect(path).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            std::fs::remove_file(path)
-        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Ok(_) => Err(in_use("another process listens there")),
         // Full of those who wait, or closed to us: binding will fail, and say why.
         Err(_) => Ok(()),
     }
 }
 
+/// The file is there once it is bound, but until `listen` everybody is refused: so there
+/// is time to say who may connect.
+fn listen_unix(path: &Path, access: Access) -> io::Result<UnixListener> {
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    let permissions = fs::Permissions::from_mode(access.mode);
+    fs::set_permissions(path, permissions)
+        .and_then(|()| chown(path, access.owner, access.group))
+        .and_then(|()| socket.listen(BACKLOG))
+        .inspect_err(|_| {
+            let _ = fs::remove_file(path);
+        })
+}
+
 fn in_use(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::AddrInUse, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_is_bound_and_does_not_listen_lets_nobody_in() {
+        let home = tempfile::TempDir::new().unwrap();
+        let path = home.path().join("socket");
+        let socket = UnixSocket::new_stream().unwrap();
+        socket.bind(&path).unwrap();
+
+        let early = UnixStream::connect(&path).await.unwrap_err();
+        let _listening = socket.listen(BACKLOG).unwrap();
+
+        assert_eq!(early.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(UnixStream::connect(&path).await.is_ok());
+    }
 }
