@@ -48,8 +48,9 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Addresses to listen on: `"127.0.0.1:8080"`, `"[::1]:8080"` or
-    /// `"unix:/run/portaria/portaria.sock"`. Port 0 takes a free one.
+    /// Addresses to listen on: `"127.0.0.1:8080"`, `"[::1]:8080"`,
+    /// `"unix:/run/portaria/portaria.sock"`, or `"systemd:portaria.socket"` for the sockets
+    /// that systemd passes under that name. Port 0 takes a free one.
     pub listen: Vec<Address>,
     /// Lets the TCP addresses speak TLS, with HTTP/1.1 and HTTP/2. Left out: plain HTTP/1.1.
     pub tls: Option<Tls>,

@@ -7,7 +7,9 @@
 
 mod bound;
 mod chatter;
+pub mod descriptors;
 mod http2;
+mod passed;
 mod stalling;
 pub mod tls;
 
@@ -38,6 +40,7 @@ use crate::{
 };
 
 pub use bound::{Access, Bound};
+pub use passed::Passed;
 pub(crate) use stalling::Stalling;
 
 /// hyper's smallest buffer for a head.

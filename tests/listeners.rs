@@ -11,7 +11,13 @@
 
 mod support;
 
-use std::{fs, io, net::SocketAddr, os::unix::fs::MetadataExt as _, sync::Arc};
+use std::{
+    fs, io,
+    net::SocketAddr,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    process::Command,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -362,9 +368,140 @@ async fn a_socket_that_cannot_be_had_is_said_with_the_reason() {
     );
 }
 
+#[tokio::test]
+async fn sockets_that_systemd_passes_are_served() {
+    let authority = Authority::new();
+    let (upstream, home) = gateway().await;
+    authority.issue(NAME, LATER).install(&home);
+    home.speak_tls();
+    home.edit(|text| text.replacen("127.0.0.1:0", "systemd:web", 1));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+
+    let portaria = activated(&home, listener, "web");
+    assert_eq!(portaria.address().await, address);
+    let tls = connect(address, authority.client(None, &["http/1.1"]))
+        .await
+        .unwrap();
+    let answer = Client::over(tls).exchange(request()).await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(upstream.ledger().deliveries_of(&message()), 1);
+}
+
+#[tokio::test]
+async fn a_unix_socket_of_systemds_stays_when_the_gateway_ends() {
+    let (_upstream, home) = gateway().await;
+    home.edit(|text| text.replacen("127.0.0.1:0", "systemd:portaria.socket", 1));
+    let socket = home.path("passed.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+
+    let portaria = activated(&home, listener, "portaria.socket");
+    portaria.admin_address().await;
+    let answer = Client::connect_unix(&socket)
+        .await
+        .exchange(request())
+        .await;
+    portaria.signal("TERM");
+    let ended = portaria.exit().await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(ended.status.code(), Some(0));
+    assert!(socket.exists());
+}
+
+#[tokio::test]
+async fn a_socket_that_was_not_passed_is_named() {
+    let (_upstream, home) = gateway().await;
+    home.edit(|text| text.replacen("127.0.0.1:0", "systemd:web", 1));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+
+    let other = activated(&home, listener, "api").exit().await;
+    let none = Portaria::start(Portaria::serve(&home)).exit().await;
+
+    for (ended, passed) in [(other, "api"), (none, "none at all")] {
+        assert_eq!(ended.status.code(), Some(70));
+        let sentence = format!(
+            "cannot listen on systemd:web: no socket of this name was passed, but {passed}\n"
+        );
+        assert!(ended.stderr.ends_with(&sentence), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn connections_wait_while_descriptors_are_short_and_are_served_after() {
+    let (upstream, home) = gateway().await;
+    let portaria = Portaria::start(in_shell("ulimit -n 64; exec \"$@\"", &home));
+    let address = portaria.address().await;
+    portaria.await_line("connections may have to wait").await;
+
+    let mut greedy = Vec::new();
+    for _ in 0..100 {
+        greedy.push(Client::connect(address).await);
+    }
+    portaria.await_line("cannot accept connections").await;
+    let mut patient = Client::connect(address).await;
+    patient.send(request()).await;
+    drop(greedy);
+    let answer = patient.read_answer().await;
+    portaria.signal("TERM");
+    let ended = portaria.exit().await;
+
+    assert_eq!(answer.status, 200);
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.stdout);
+    assert_eq!(ended.stdout.matches("cannot accept connections").count(), 1);
+    upstream.ledger().only_request();
+}
+
+#[test]
+fn a_limit_of_open_files_that_is_too_low_is_said_before() {
+    let home = Home::new("http://127.0.0.1:9");
+    let check = |limit: &str, connections: &str| {
+        let ended = Command::new("sh")
+            .args(["-c", &format!("ulimit -n {limit}; exec \"$@\"")])
+            .args(["sh", env!("CARGO_BIN_EXE_portaria"), "check", "--config"])
+            .arg(home.config())
+            .env("PORTARIA__SERVER__MAX_CONNECTIONS", connections)
+            .env("PORTARIA__SERVER__MAX_IN_FLIGHT", "10")
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(0));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+
+    let few = check("200", "100");
+    let enough = check("200", "60");
+
+    assert!(
+        few.contains("may need 238 open files, and the limit is 200"),
+        "{few}"
+    );
+    assert!(!enough.contains("open files"), "{enough}");
+}
+
+/// Runs the gateway with a socket, as systemd does: as its fourth descriptor.
+fn activated(home: &Home, socket: impl Into<OwnedFd>, name: &str) -> Portaria {
+    let script = "export LISTEN_PID=$$; exec \"$@\" 3<&0 0</dev/null";
+    let mut command = in_shell(script, home);
+    command.env("LISTEN_FDS", "1").env("LISTEN_FDNAMES", name);
+    Portaria::start_with(command, socket.into())
+}
+
+/// Runs the gateway by a shell, which can set up what the standard library cannot.
+fn in_shell(script: &str, home: &Home) -> Command {
+    let serve = Portaria::serve(home);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, "sh"])
+        .arg(serve.get_program())
+        .args(serve.get_args())
+        .current_dir(home.path(""));
+    command
+}
+
 /// What `portaria check` ends with, and says.
 fn check(home: &Home) -> (Option<i32>, String) {
-    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_portaria"))
+    let ended = Command::new(env!("CARGO_BIN_EXE_portaria"))
         .args(["check", "--config"])
         .arg(home.config())
         .output()

@@ -15,6 +15,7 @@ use crate::{
     plan::Plan,
     problem::KeyFault,
     secret,
+    server::descriptors,
 };
 
 /// Look for mistakes in a config
@@ -60,7 +61,11 @@ type Entry<'a> = (&'a str, Vec<String>);
 impl Summary<'_> {
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let (config, keys) = (self.config, &self.config.keys);
-        let listen = config.server.listen.iter().map(ToString::to_string);
+        let server = &config.server;
+        let mut listen: Vec<_> = server.listen.iter().map(ToString::to_string).collect();
+        if let Err(too_few) = descriptors::check(server.max_connections, server.max_in_flight) {
+            listen.push(format!("{BAD}{too_few}{BAD:#}"));
+        }
         let upstream = vec![
             config.upstream.url.clone(),
             format!("{} with each credential", limit(config.limits.upstream)),
@@ -69,7 +74,7 @@ impl Summary<'_> {
         let sections: [(&str, Vec<Entry<'_>>); 4] = [
             (
                 "listeners",
-                [("server", listen.collect())]
+                [("server", listen)]
                     .into_iter()
                     .chain(self.tls())
                     .chain([("admin", vec![config.admin.listen.to_string()])])

@@ -82,7 +82,7 @@ written_as_text! {
     Size: "portaria-size", like "64 KiB", by "^[0-9]+ ?(B|KiB|MiB|GiB)$";
     Rate: "portaria-rate", like "20/s", by "^[0-9]+/(s|min|h)$";
     Source: SOURCE, like "file:/run/secrets/wegly-token", by "^(file:/|env:[A-Za-z_])";
-    Address: "portaria-address", like "127.0.0.1:8080", by "^(unix:/|[0-9]|\\[)";
+    Address: "portaria-address", like "127.0.0.1:8080", by "^(unix:/|systemd:|[0-9]|\\[)";
     FileMode: "portaria-file-mode", like "0660", by "^0[0-7]{3}$";
     Timestamp: TIMESTAMP, like "2026-11-01T00:00:00Z", by "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
 }
@@ -318,6 +318,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// `"unix:/path"`.
     Unix(PathBuf),
+    /// `"systemd:NAME"`: what was passed under that name.
+    Systemd(String),
 }
 
 impl FromStr for Address {
@@ -336,6 +338,16 @@ impl FromStr for Address {
             }
             return Ok(Self::Unix(path.into()));
         }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            let is_plain = |c: char| c.is_ascii_graphic() && c != ':';
+            if name.is_empty() || !name.chars().all(is_plain) {
+                return Err(Misread {
+                    problem: "is no name of a socket",
+                    hint: r#"write "systemd:portaria.socket", or what the unit has as FileDescriptorName"#,
+                });
+            }
+            return Ok(Self::Systemd(name.to_owned()));
+        }
         text.parse().map(Self::Tcp).map_err(|_| Misread {
             problem: "is no address",
             hint: r#"write "127.0.0.1:8080", "[::1]:8080" or "unix:/path"; a name will not do"#,
@@ -348,6 +360,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -471,7 +484,12 @@ mod tests {
             "env:WEGLY_TOKEN",
             "env:_a1",
         ]);
-        same::<Address>(&["127.0.0.1:0", "[::1]:8080", "unix:/run/portaria.sock"]);
+        same::<Address>(&[
+            "127.0.0.1:0",
+            "[::1]:8080",
+            "unix:/run/portaria.sock",
+            "systemd:portaria.socket",
+        ]);
         same::<FileMode>(&["0660", "0000", "0777"]);
         same::<Timestamp>(&["2026-11-01T00:00:00Z", "1970-01-01T00:00:00Z"]);
     }
@@ -553,6 +571,9 @@ mod tests {
             "127.0.0.1:65536",
             "unix:",
             "unix:a",
+            "systemd:",
+            "systemd:a:b",
+            "systemd:a b",
         ]);
         refused::<Address>(&[&format!("unix:/{}", "a".repeat(107))]);
         refused::<FileMode>(&[
@@ -613,6 +634,7 @@ mod tests {
             "127.0.0.1:1",
             "[::1]:1",
             "unix:/a",
+            "systemd:a",
             "2026-11-01T00:00:00Z",
             "2026-11-01 00:00:00Z",
             "2026-11-01t00:00:00z",
@@ -636,6 +658,6 @@ mod tests {
                 accepted += 1;
             }
         }
-        assert_eq!(accepted, 17);
+        assert_eq!(accepted, 18);
     }
 }

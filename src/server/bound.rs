@@ -1,13 +1,13 @@
 //! Where does it listen?
 //!
-//! On TCP addresses and unix sockets. To a unix socket, nobody can connect before it is
+//! On TCP addresses, on unix sockets, on what systemd passes. To a unix socket, nobody can connect before it is
 //! known who may. Accepting never ends for a failure: most often it
 //! is "too many open files", which passes.
 
 use std::{
     fs, io,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -17,7 +17,11 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use super::{Stream, tls::Tls};
+use super::{
+    Stream,
+    passed::{Passed, Socket},
+    tls::Tls,
+};
 use crate::{config::Address, middleware::key::failures::Peer};
 
 /// After a failure to accept. Spinning would not help it.
@@ -54,6 +58,8 @@ impl Default for Access {
 pub struct Bound {
     listener: Listener,
     address: Address,
+    /// The file of the socket, if it is ours.
+    file: Option<PathBuf>,
     tls: Option<Arc<Tls>>,
     /// When it last failed to accept.
     failed: Option<Instant>,
@@ -66,29 +72,58 @@ enum Listener {
 }
 
 impl Bound {
-    /// Binds an address. If it is a unix socket, it is for those who have access.
+    /// Binds an address, or takes what was passed: all sockets of that name. A unix socket
+    /// that we make is for those who have access.
     ///
     /// # Errors
     /// It cannot be had; the address is named.
-    pub async fn bind(address: &Address, access: Access) -> io::Result<Self> {
-        let named = |error: io::Error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-        };
-        let (listener, address) = match address {
-            Address::Tcp(wanted) => {
-                let listener = TcpListener::bind(wanted).await.map_err(named)?;
-                let address = Address::Tcp(listener.local_addr().map_err(named)?);
-                (Listener::Tcp(listener), address)
+    pub async fn bind(
+        address: &Address,
+        access: Access,
+        passed: &mut Passed,
+    ) -> io::Result<Vec<Self>> {
+        Self::bind_all(address, access, passed)
+            .await
+            .map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            })
+    }
+
+    async fn bind_all(
+        address: &Address,
+        access: Access,
+        passed: &mut Passed,
+    ) -> io::Result<Vec<Self>> {
+        match address {
+            Address::Tcp(address) => {
+                let listener = TcpListener::bind(address).await?;
+                Ok(vec![Self::new(Listener::Tcp(listener))?])
             }
             Address::Unix(path) => {
-                remove_stale(path).await.map_err(named)?;
-                let listener = listen_unix(path, access).map_err(named)?;
-                (Listener::Unix(listener), address.clone())
+                remove_stale(path).await?;
+                let mut bound = Self::new(Listener::Unix(listen_unix(path, access)?))?;
+                bound.file = Some(path.clone());
+                Ok(vec![bound])
+            }
+            Address::Systemd(name) => {
+                let listeners = passed.take(name)?.into_iter().map(Listener::of);
+                listeners.map(|listener| Self::new(listener?)).collect()
+            }
+        }
+    }
+
+    fn new(listener: Listener) -> io::Result<Self> {
+        let address = match &listener {
+            Listener::Tcp(listener) => Address::Tcp(listener.local_addr()?),
+            Listener::Unix(listener) => {
+                let address = listener.local_addr()?;
+                Address::Unix(address.as_pathname().unwrap_or("".as_ref()).to_owned())
             }
         };
         Ok(Self {
             listener,
             address,
+            file: None,
             tls: None,
             failed: None,
         })
@@ -133,6 +168,13 @@ impl Bound {
 }
 
 impl Listener {
+    fn of(socket: Socket) -> io::Result<Self> {
+        match socket {
+            Socket::Tcp(listener) => TcpListener::from_std(listener).map(Self::Tcp),
+            Socket::Unix(listener) => UnixListener::from_std(listener).map(Self::Unix),
+        }
+    }
+
     async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         match self {
             Self::Tcp(listener) => {
@@ -151,7 +193,7 @@ impl Listener {
 
 impl Drop for Bound {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.address {
+        if let Some(path) = &self.file {
             // Whoever finds it next would only be refused.
             let _ = fs::remove_file(path);
         }

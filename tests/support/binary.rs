@@ -58,9 +58,14 @@ impl Portaria {
     }
 
     /// Starts a command, with all its output caught.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// The same, with this as its standard input.
+    pub fn start_with(mut command: Command, stdin: impl Into<Stdio>) -> Self {
         command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
