@@ -14,7 +14,10 @@ mod support;
 use std::{
     fs, io,
     net::SocketAddr,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{MetadataExt as _, PermissionsExt as _},
+    },
     process::Command,
     sync::Arc,
 };
@@ -497,6 +500,25 @@ fn in_shell(script: &str, home: &Home) -> Command {
         .args(serve.get_args())
         .current_dir(home.path(""));
     command
+}
+
+#[tokio::test]
+async fn an_operator_is_warned_of_an_expired_certificate_and_an_open_key() {
+    let (_upstream, home) = gateway().await;
+    Authority::new().issue(NAME, 2021).install(&home);
+    let everybody = fs::Permissions::from_mode(0o644);
+    fs::set_permissions(home.path("key.pem"), everybody).unwrap();
+    home.speak_tls();
+
+    let portaria = Portaria::start(Portaria::serve(&home));
+
+    portaria.address().await;
+    for warning in [
+        "everybody on this machine can read this private key",
+        "the certificate of `tls` has expired",
+    ] {
+        portaria.await_line(warning).await;
+    }
 }
 
 /// What `portaria check` ends with, and says.

@@ -1,6 +1,6 @@
 //! How does the gateway run as a process?
 
-use std::{io, panic};
+use std::{io, panic, time::SystemTime};
 
 use clap::Args;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -46,6 +46,10 @@ impl Serve {
             tracing::warn!(%error, "a crash may leave the tokens on disk: core dumps cannot be forbidden");
         }
 
+        let certificate = plan.tls.as_ref().and_then(|tls| tls.expires_at());
+        if certificate.is_some_and(|end| end <= SystemTime::now()) {
+            tracing::warn!("the certificate of `tls` has expired");
+        }
         descriptors::raise();
         if let Err(too_few) = descriptors::check(plan.max_connections, plan.max_in_flight) {
             tracing::warn!("connections may have to wait: Portaria {too_few}");
@@ -84,6 +88,11 @@ fn log_panics() {
 
 /// A token that everybody on the machine can read is hardly one.
 fn warn_of_open_secrets(config: &Config) {
+    if let Some(source) = config.server.tls.as_ref().map(|tls| &tls.key)
+        && secret::is_world_readable(source)
+    {
+        tracing::warn!(%source, "everybody on this machine can read this private key");
+    }
     for (name, credential) in &config.credentials {
         for source in [Some(&credential.token), credential.next_token.as_ref()] {
             if let Some(source) = source.filter(|source| secret::is_world_readable(source)) {
