@@ -25,7 +25,7 @@ use crate::{
     app::{Shared, Tasks},
     http::Body,
     middleware::credential::Credential,
-    server::{ACCEPT_PAUSE, Bound, Stalling},
+    server::{Bound, Stalling},
 };
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -115,17 +115,9 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Body> 
 }
 
 /// Serves until it is told to stop, and then stops at once.
-pub async fn serve(bound: Bound, admin: Admin, tasks: Tasks, stop: CancellationToken) {
+pub async fn serve(mut bound: Bound, admin: Admin, tasks: Tasks, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    while let Some(accepted) = stop.run_until_cancelled(bound.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _peer)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "could not accept an operator's connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
+    while let Some((stream, _peer)) = stop.run_until_cancelled(bound.accept()).await {
         // Who comes when all places are taken is not served: nobody has that many operators.
         let Ok(place) = places.clone().try_acquire_owned() else {
             continue;

@@ -23,7 +23,7 @@ use crate::{
     middleware::{key::Keys, limits::PerChat, room::Room},
     pipeline::{Pipeline, pipeline},
     plan::Plan,
-    server::{self, Bound, Limits},
+    server::{self, Access, Bound, Limits, Passed},
     upstream::Upstream,
 };
 
@@ -98,15 +98,33 @@ impl App {
     /// An address cannot be had. The plan is sound, so nothing else can fail for
     /// reasons of the config.
     pub async fn bind(plan: Plan) -> io::Result<Self> {
+        Self::bind_with(plan, Passed::none()).await
+    }
+
+    /// The same, with sockets that were passed to this process.
+    ///
+    /// # Errors
+    /// As with [`bind`](Self::bind); or a socket was not passed.
+    pub async fn bind_with(plan: Plan, mut passed: Passed) -> io::Result<Self> {
         let shared = Shared::new(&plan);
         shared.metrics.knows(&plan);
         let upstream = Upstream::new(&plan.upstream).map_err(io::Error::other)?;
         let pipeline = pipeline(&plan, &shared, upstream).map_err(io::Error::other)?;
         let mut servers = Vec::new();
         for address in &plan.listen {
-            servers.push(Bound::bind(address).await?);
+            let bound = Bound::bind(address, plan.unix, &mut passed).await?;
+            let speak = |bound: Bound| bound.with_tls(plan.tls.clone());
+            servers.extend(bound.into_iter().map(speak));
         }
-        let admin = Bound::bind(&plan.admin).await?;
+        let admin = Bound::bind(&plan.admin, Access::default(), &mut passed).await?;
+        let [admin] = <[Bound; 1]>::try_from(admin).map_err(|several| {
+            let (address, count) = (&plan.admin, several.len());
+            let why = format!("{address} is {count} sockets, and operators have one listener");
+            io::Error::new(io::ErrorKind::InvalidInput, why)
+        })?;
+        for name in passed.left() {
+            tracing::warn!(name, "nobody listens on a socket that was passed");
+        }
         Ok(Self {
             servers,
             admin,
@@ -130,7 +148,8 @@ impl App {
     /// the second stop.
     pub async fn run(self, mut stop: impl AsyncFnMut()) -> Ended {
         for server in &self.servers {
-            tracing::info!(listener = "server", address = %server.address(), "listening");
+            let tls = server.tls().is_some();
+            tracing::info!(listener = "server", address = %server.address(), tls, "listening");
         }
         tracing::info!(listener = "admin", address = %self.admin.address(), "listening");
 
@@ -165,6 +184,13 @@ impl App {
         self.shared.tasks.start(async move {
             sweeping.run_until_cancelled(sweep(per_chat, keys)).await;
         });
+
+        if let Some(tls) = self.plan.tls.clone() {
+            let following = stopping.clone();
+            self.shared.tasks.start(async move {
+                following.run_until_cancelled(tls.follow()).await;
+            });
+        }
 
         stop().await;
         tracing::info!(

@@ -20,7 +20,7 @@ mod values;
 pub use load::{Loaded, load};
 pub use mistakes::{Mistake, Mistakes, Path, Segment};
 pub use shape::json_schema;
-pub use values::{Address, Limit, Misread, Period, Rate, Size, Source, Timestamp};
+pub use values::{Address, FileMode, Limit, Misread, Period, Rate, Size, Source, Timestamp};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -48,16 +48,22 @@ pub struct Config {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Addresses to listen on: `"127.0.0.1:8080"`, `"[::1]:8080"` or
-    /// `"unix:/run/portaria/portaria.sock"`. Port 0 takes a free one.
+    /// Addresses to listen on: `"127.0.0.1:8080"`, `"[::1]:8080"`,
+    /// `"unix:/run/portaria/portaria.sock"`, or `"systemd:portaria.socket"` for the sockets
+    /// that systemd passes under that name. Port 0 takes a free one.
     pub listen: Vec<Address>,
+    /// Lets the TCP addresses speak TLS, with HTTP/1.1 and HTTP/2. Left out: plain HTTP/1.1.
+    pub tls: Option<Tls>,
+    /// Who may connect to the unix sockets.
+    pub unix: Unix,
     /// Connections that may be open at once; more wait to be accepted.
     pub max_connections: usize,
     /// Size of a request line with its headers. More is `headers-too-large`.
     pub max_head: Size,
     /// Requests in flight before new ones are refused with `overloaded`.
     pub max_in_flight: usize,
-    /// From accepting a connection, or from the last answer, to a complete head.
+    /// From accepting a connection, or from the last answer, to a complete head. A TLS
+    /// handshake has this time for itself.
     pub head_timeout: Period,
     /// For the whole request body. Longer is `body-timeout`.
     pub body_timeout: Period,
@@ -77,6 +83,8 @@ impl Default for Server {
     fn default() -> Self {
         Self {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
+            tls: None,
+            unix: Unix::default(),
             max_connections: 4096,
             max_head: Size::kib(16),
             max_in_flight: 1024,
@@ -89,6 +97,42 @@ impl Default for Server {
             cors: false,
         }
     }
+}
+
+/// Who may connect to the unix sockets.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Unix {
+    /// Whoever may write to the file may connect: `"0660"` is for its owner and its group.
+    pub mode: FileMode,
+    /// The owner of the file, by name or number. Left out: the user that Portaria runs as.
+    pub owner: Option<String>,
+    /// The group of the file, by name or number. Left out: the group that Portaria runs as.
+    pub group: Option<String>,
+}
+
+impl Default for Unix {
+    fn default() -> Self {
+        Self {
+            mode: FileMode(0o660),
+            owner: None,
+            group: None,
+        }
+    }
+}
+
+/// With which certificate it answers. The files are looked at every ten seconds.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate, in PEM, with those between it and an authority: `"file:/path"`.
+    pub cert: Source,
+    /// Its private key, in PEM: `"file:/path"`.
+    pub key: Source,
+    /// Authorities, in PEM. A client then needs a certificate of one of them, or gets
+    /// no connection.
+    #[serde(default)]
+    pub client_ca: Option<Source>,
 }
 
 /// Where operators look.

@@ -24,6 +24,7 @@ use crate::{
         schema::Rules,
     },
     route::Route,
+    server::{Access, tls::Tls},
     upstream::Settings,
 };
 
@@ -32,6 +33,10 @@ use crate::{
 pub struct Plan {
     /// Where applications connect.
     pub listen: Vec<Address>,
+    /// Who may connect to the unix sockets among them.
+    pub unix: Access,
+    /// What the TCP listeners speak TLS with, if they do.
+    pub tls: Option<Arc<Tls>>,
     /// Where operators look.
     pub admin: Address,
     /// How the log is written.
@@ -126,6 +131,8 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn compile(&mut self) -> Option<Plan> {
         self.server();
+        let tls = self.tls();
+        let unix = self.unix();
         let upstream = self.upstream();
         let credentials = self.credentials();
         let routes = self.routes();
@@ -145,6 +152,8 @@ impl Judge<'_> {
         let body_timeout = server.body_timeout.0;
         Some(Plan {
             listen: server.listen.clone(),
+            unix,
+            tls,
             admin: self.config.admin.listen.clone(),
             log: (self.config.log.format, self.config.log.level.clone()),
             max_connections: server.max_connections,

@@ -185,14 +185,13 @@ mod reading {
         assert_told(
             "not-yet-built.toml",
             &[
-                "2:1: unknown field `tls`",
-                "7:1: unknown field `idempotency`",
-                r#"10:9: "redis" is not a choice here (write "local")"#,
-                "11:1: unknown field `on_store_failure`",
-                "12:1: unknown field `replicas`",
-                "14:2: unknown section `idempotency`",
-                "17:2: unknown section `redis`",
-                "20:2: unknown section `traces`",
+                "4:1: unknown field `idempotency`",
+                r#"7:9: "redis" is not a choice here (write "local")"#,
+                "8:1: unknown field `on_store_failure`",
+                "9:1: unknown field `replicas`",
+                "11:2: unknown section `idempotency`",
+                "14:2: unknown section `redis`",
+                "17:2: unknown section `traces`",
             ],
         );
     }

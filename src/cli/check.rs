@@ -15,6 +15,7 @@ use crate::{
     plan::Plan,
     problem::KeyFault,
     secret,
+    server::descriptors,
 };
 
 /// Look for mistakes in a config
@@ -60,7 +61,11 @@ type Entry<'a> = (&'a str, Vec<String>);
 impl Summary<'_> {
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
         let (config, keys) = (self.config, &self.config.keys);
-        let listen = config.server.listen.iter().map(ToString::to_string);
+        let server = &config.server;
+        let mut listen: Vec<_> = server.listen.iter().map(ToString::to_string).collect();
+        if let Err(too_few) = descriptors::check(server.max_connections, server.max_in_flight) {
+            listen.push(format!("{BAD}{too_few}{BAD:#}"));
+        }
         let upstream = vec![
             config.upstream.url.clone(),
             format!("{} with each credential", limit(config.limits.upstream)),
@@ -69,10 +74,11 @@ impl Summary<'_> {
         let sections: [(&str, Vec<Entry<'_>>); 4] = [
             (
                 "listeners",
-                vec![
-                    ("server", listen.collect()),
-                    ("admin", vec![config.admin.listen.to_string()]),
-                ],
+                [("server", listen)]
+                    .into_iter()
+                    .chain(self.tls())
+                    .chain([("admin", vec![config.admin.listen.to_string()])])
+                    .collect(),
             ),
             ("routes", routes.iter().map(route).collect()),
             (
@@ -102,6 +108,27 @@ impl Summary<'_> {
         Ok(())
     }
 
+    fn tls(&self) -> Option<Entry<'_>> {
+        let written = self.config.server.tls.as_ref()?;
+        let mut lines = vec![
+            format!("certificate from {}", written.cert),
+            format!("key from {}", place(&written.key)),
+        ];
+        let end = self.plan.tls.as_ref().and_then(|tls| tls.expires_at());
+        lines.extend(end.map(|end| self.end(end)));
+        if let Some(authorities) = &written.client_ca {
+            lines.push(format!("for clients with a certificate of {authorities}"));
+        }
+        Some(("tls", lines))
+    }
+
+    fn end(&self, end: SystemTime) -> String {
+        match end <= self.now {
+            true => format!("{BAD}expired at {}{BAD:#}", date(end)),
+            false => format!("expires at {}", date(end)),
+        }
+    }
+
     fn credentials(&self) -> impl Iterator<Item = Entry<'_>> {
         self.config.credentials.iter().map(|(name, written)| {
             let mut lines = vec![format!("token from {}", place(&written.token))];
@@ -115,12 +142,7 @@ impl Summary<'_> {
             let end = compiled
                 .find(|compiled| *compiled.name == **name)
                 .and_then(|compiled| compiled.expires_at());
-            if let Some(end) = end {
-                lines.push(match end <= self.now {
-                    true => format!("{BAD}expired at {}{BAD:#}", date(end)),
-                    false => format!("expires at {}", date(end)),
-                });
-            }
+            lines.extend(end.map(|end| self.end(end)));
             (&**name, lines)
         })
     }
@@ -197,7 +219,7 @@ fn only_reported(mode: Mode) -> &'static str {
     }
 }
 
-/// Where a token is.
+/// Where a secret is.
 fn place(source: &Source) -> String {
     if secret::is_world_readable(source) {
         format!("{source} {BAD}(everybody on this machine can read it){BAD:#}")

@@ -1,6 +1,6 @@
 //! How does the gateway run as a process?
 
-use std::{io, panic};
+use std::{io, panic, time::SystemTime};
 
 use clap::Args;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
@@ -11,7 +11,9 @@ use crate::{
     app::{self, App, Ended},
     config::Config,
     plan::Plan,
-    secret, telemetry,
+    secret,
+    server::{Passed, descriptors},
+    telemetry,
 };
 
 /// Run the gateway
@@ -29,6 +31,9 @@ impl Serve {
     pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
         let loaded = self.config.load(environment)?;
         let plan = compile(&loaded, environment)?;
+        // Before there are threads.
+        let names = environment.get("LISTEN_FDNAMES").map_or("", String::as_str);
+        let passed = Passed::to_this_process(names);
         let (format, level) = &plan.log;
         let level = telemetry::parse_level(level)
             .map_err(Failure::internal("a level passed that cannot be read"))?;
@@ -41,12 +46,21 @@ impl Serve {
             tracing::warn!(%error, "a crash may leave the tokens on disk: core dumps cannot be forbidden");
         }
 
+        let certificate = plan.tls.as_ref().and_then(|tls| tls.expires_at());
+        if certificate.is_some_and(|end| end <= SystemTime::now()) {
+            tracing::warn!("the certificate of `tls` has expired");
+        }
+        descriptors::raise();
+        if let Err(too_few) = descriptors::check(plan.max_connections, plan.max_in_flight) {
+            tracing::warn!("connections may have to wait: Portaria {too_few}");
+        }
+
         let runtime = runtime::Builder::new_multi_thread()
             .thread_name("portaria-worker")
             .enable_all()
             .build()
             .map_err(Failure::internal("cannot start threads"))?;
-        let ended = runtime.block_on(run(plan));
+        let ended = runtime.block_on(run(plan, passed));
         // Whoever is still at work was given all the time there is.
         runtime.shutdown_background();
         match ended? {
@@ -56,10 +70,10 @@ impl Serve {
     }
 }
 
-async fn run(plan: Plan) -> Result<Ended, Failure> {
+async fn run(plan: Plan, passed: Passed) -> Result<Ended, Failure> {
     // Before anybody can connect: a signal from now on is a clean stop.
     let stop = app::signals().map_err(Failure::internal("cannot wait for signals"))?;
-    let app = App::bind(plan).await;
+    let app = App::bind_with(plan, passed).await;
     let app = app.map_err(|error| Failure::Internal(error.to_string()))?;
     Ok(app.run(stop).await)
 }
@@ -74,6 +88,11 @@ fn log_panics() {
 
 /// A token that everybody on the machine can read is hardly one.
 fn warn_of_open_secrets(config: &Config) {
+    if let Some(source) = config.server.tls.as_ref().map(|tls| &tls.key)
+        && secret::is_world_readable(source)
+    {
+        tracing::warn!(%source, "everybody on this machine can read this private key");
+    }
     for (name, credential) in &config.credentials {
         for source in [Some(&credential.token), credential.next_token.as_ref()] {
             if let Some(source) = source.filter(|source| secret::is_world_readable(source)) {

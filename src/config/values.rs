@@ -82,7 +82,8 @@ written_as_text! {
     Size: "portaria-size", like "64 KiB", by "^[0-9]+ ?(B|KiB|MiB|GiB)$";
     Rate: "portaria-rate", like "20/s", by "^[0-9]+/(s|min|h)$";
     Source: SOURCE, like "file:/run/secrets/wegly-token", by "^(file:/|env:[A-Za-z_])";
-    Address: "portaria-address", like "127.0.0.1:8080", by "^(unix:/|[0-9]|\\[)";
+    Address: "portaria-address", like "127.0.0.1:8080", by "^(unix:/|systemd:|[0-9]|\\[)";
+    FileMode: "portaria-file-mode", like "0660", by "^0[0-7]{3}$";
     Timestamp: TIMESTAMP, like "2026-11-01T00:00:00Z", by "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
 }
 
@@ -317,6 +318,8 @@ pub enum Address {
     Tcp(SocketAddr),
     /// `"unix:/path"`.
     Unix(PathBuf),
+    /// `"systemd:NAME"`: what was passed under that name.
+    Systemd(String),
 }
 
 impl FromStr for Address {
@@ -335,6 +338,16 @@ impl FromStr for Address {
             }
             return Ok(Self::Unix(path.into()));
         }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            let is_plain = |c: char| c.is_ascii_graphic() && c != ':';
+            if name.is_empty() || !name.chars().all(is_plain) {
+                return Err(Misread {
+                    problem: "is no name of a socket",
+                    hint: r#"write "systemd:portaria.socket", or what the unit has as FileDescriptorName"#,
+                });
+            }
+            return Ok(Self::Systemd(name.to_owned()));
+        }
         text.parse().map(Self::Tcp).map_err(|_| Misread {
             problem: "is no address",
             hint: r#"write "127.0.0.1:8080", "[::1]:8080" or "unix:/path"; a name will not do"#,
@@ -347,7 +360,35 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
+    }
+}
+
+/// Who may read and write a file, in octal: `"0660"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileMode(pub u32);
+
+impl FromStr for FileMode {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        let digits = text.strip_prefix('0').filter(|digits| digits.len() == 3);
+        let is_octal = |digits: &&str| digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+        digits
+            .filter(is_octal)
+            .and_then(|digits| u32::from_str_radix(digits, 8).ok())
+            .map(Self)
+            .ok_or(Misread {
+                problem: "is no file mode",
+                hint: r#"write "0660", a nought and three octal digits"#,
+            })
+    }
+}
+
+impl fmt::Display for FileMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
     }
 }
 
@@ -443,7 +484,13 @@ mod tests {
             "env:WEGLY_TOKEN",
             "env:_a1",
         ]);
-        same::<Address>(&["127.0.0.1:0", "[::1]:8080", "unix:/run/portaria.sock"]);
+        same::<Address>(&[
+            "127.0.0.1:0",
+            "[::1]:8080",
+            "unix:/run/portaria.sock",
+            "systemd:portaria.socket",
+        ]);
+        same::<FileMode>(&["0660", "0000", "0777"]);
         same::<Timestamp>(&["2026-11-01T00:00:00Z", "1970-01-01T00:00:00Z"]);
     }
 
@@ -524,8 +571,22 @@ mod tests {
             "127.0.0.1:65536",
             "unix:",
             "unix:a",
+            "systemd:",
+            "systemd:a:b",
+            "systemd:a b",
         ]);
         refused::<Address>(&[&format!("unix:/{}", "a".repeat(107))]);
+        refused::<FileMode>(&[
+            "",
+            "660",
+            "0",
+            "00660",
+            "0680",
+            "0o660",
+            "+660",
+            "rw-rw----",
+            "1660",
+        ]);
         refused::<Timestamp>(&[
             "",
             "2026-11-01",
@@ -556,7 +617,7 @@ mod tests {
     #[test]
     fn what_the_patterns_refuse_the_parsers_refuse_too() {
         let schema = serde_json::to_value(schemars::schema_for!((
-            Period, Size, Rate, Source, Address, Timestamp
+            Period, Size, Rate, Source, Address, FileMode, Timestamp
         )))
         .unwrap();
         let texts = [
@@ -573,11 +634,13 @@ mod tests {
             "127.0.0.1:1",
             "[::1]:1",
             "unix:/a",
+            "systemd:a",
             "2026-11-01T00:00:00Z",
             "2026-11-01 00:00:00Z",
             "2026-11-01t00:00:00z",
             "",
             "x",
+            "0660",
             "1/min",
             "3d",
         ];
@@ -595,6 +658,6 @@ mod tests {
                 accepted += 1;
             }
         }
-        assert_eq!(accepted, 16);
+        assert_eq!(accepted, 18);
     }
 }

@@ -4,10 +4,13 @@
 //! two `Host` fields, a field name with an underscore, a path with `%2e`. Nothing of
 //! it reaches the upstream, but whoever sends it is mistaken or malicious, so it is
 //! refused. RFC 9112 §3.2, RFC 9110 §5.3 and §7.2.
+//!
+//! HTTP/2 has no framing to doubt, and says in `:authority` what HTTP/1 says in `Host`
+//! (RFC 9113 §8.3.1). All else is the same.
 
 use std::sync::Arc;
 
-use ::http::{HeaderMap, Method, Uri, header, uri::Authority};
+use ::http::{HeaderMap, Method, Uri, Version, header, uri::Authority};
 
 use crate::{
     framing::Fault,
@@ -56,9 +59,17 @@ pub fn check(front: &Arc<Front>, req: &mut Request) -> Result<(), Problem> {
         });
     }
     check_size(front, req.uri(), req.headers())?;
+    let authority = match req.version() {
+        Version::HTTP_2 => req.uri().authority(),
+        _ => None,
+    };
+    // In HTTP/1 a target with an authority is in absolute-form.
+    if authority.is_none() && req.uri().authority().is_some() {
+        return Err(malformed(RequestFault::TargetForm));
+    }
     check_target(req.method(), req.uri())?;
     check_fields(req.headers())?;
-    check_host(front, req.headers())
+    check_host(front, authority, req.headers())
 }
 
 fn check_size(front: &Front, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
@@ -83,8 +94,8 @@ fn check_target(method: &Method, uri: &Uri) -> Result<(), Problem> {
     if method == Method::CONNECT || method == Method::TRACE {
         return Err(malformed(RequestFault::Method));
     }
-    // Absolute-form has an authority, asterisk-form no slash.
-    if uri.authority().is_some() || !uri.path().starts_with('/') {
+    // Asterisk-form has no slash.
+    if !uri.path().starts_with('/') {
         return Err(malformed(RequestFault::TargetForm));
     }
     if uri.query().is_some() {
@@ -133,16 +144,26 @@ fn check_fields(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-fn check_host(front: &Front, headers: &HeaderMap) -> Result<(), Problem> {
-    let host = headers
-        .get(header::HOST)
-        .ok_or(malformed(RequestFault::HostMissing))?;
-    let authority = Authority::try_from(host.as_bytes())
-        .ok()
+fn check_host(
+    front: &Front,
+    authority: Option<&Authority>,
+    headers: &HeaderMap,
+) -> Result<(), Problem> {
+    let invalid = malformed(RequestFault::HostInvalid);
+    let host = headers.get(header::HOST);
+    let authority = match (authority, host) {
+        (None, None) => return Err(malformed(RequestFault::HostMissing)),
+        (Some(authority), Some(host)) if !is_same(authority, host.as_bytes()) => {
+            return Err(invalid);
+        }
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some(host)) => Authority::try_from(host.as_bytes()).ok(),
+    };
+    let authority = authority
         .filter(|authority| {
             !authority.as_str().contains(['@', ',']) && !authority.host().is_empty()
         })
-        .ok_or(malformed(RequestFault::HostInvalid))?;
+        .ok_or(invalid)?;
     let is_ours = front.hosts.is_empty()
         || front
             .hosts
@@ -153,6 +174,10 @@ fn check_host(front: &Front, headers: &HeaderMap) -> Result<(), Problem> {
     } else {
         Err(Problem::MisdirectedRequest)
     }
+}
+
+fn is_same(authority: &Authority, host: &[u8]) -> bool {
+    authority.as_str().as_bytes().eq_ignore_ascii_case(host)
 }
 
 fn malformed(fault: RequestFault) -> Problem {
@@ -172,7 +197,6 @@ mod tests {
             ("/a?b", Err(RequestFault::Query)),
             ("/a?", Err(RequestFault::Query)),
             ("*", Err(RequestFault::TargetForm)),
-            ("http://a/b", Err(RequestFault::TargetForm)),
             ("//a/b", Err(RequestFault::PathForm)),
             ("/a//b", Err(RequestFault::PathForm)),
             ("/a/", Err(RequestFault::PathForm)),
@@ -222,6 +246,81 @@ mod tests {
 
             assert_eq!(fault(verdict), expected, "{hosts:?}");
         }
+    }
+
+    #[test]
+    fn a_target_with_an_authority_is_for_http_2_alone() {
+        for (version, target, host, expected) in [
+            (Version::HTTP_2, "https://a:81/b", None, Ok(())),
+            (Version::HTTP_2, "https://a:81/b", Some("A:81"), Ok(())),
+            (Version::HTTP_2, "/b", Some("a"), Ok(())),
+            (Version::HTTP_2, "/b", None, Err(RequestFault::HostMissing)),
+            (
+                Version::HTTP_2,
+                "https://a/b",
+                Some("b"),
+                Err(RequestFault::HostInvalid),
+            ),
+            (
+                Version::HTTP_2,
+                "https://a/b",
+                Some("a:443"),
+                Err(RequestFault::HostInvalid),
+            ),
+            (
+                Version::HTTP_2,
+                "https://u@a/b",
+                None,
+                Err(RequestFault::HostInvalid),
+            ),
+            (
+                Version::HTTP_2,
+                "https://u@a/b",
+                Some("u@a"),
+                Err(RequestFault::HostInvalid),
+            ),
+            (
+                Version::HTTP_2,
+                "https://a//b",
+                None,
+                Err(RequestFault::PathForm),
+            ),
+            (
+                Version::HTTP_11,
+                "http://a/b",
+                Some("a"),
+                Err(RequestFault::TargetForm),
+            ),
+            (
+                Version::HTTP_10,
+                "http://a/b",
+                Some("a"),
+                Err(RequestFault::TargetForm),
+            ),
+        ] {
+            let mut req = request();
+            *req.version_mut() = version;
+            *req.uri_mut() = target.parse().unwrap();
+            if let Some(host) = host {
+                req.headers_mut()
+                    .insert(header::HOST, host.parse().unwrap());
+            }
+
+            let verdict = check(&front(&[]), &mut req);
+
+            assert_eq!(fault(verdict), expected, "{version:?} {target} {host:?}");
+        }
+    }
+
+    #[test]
+    fn an_authority_that_is_not_ours_is_misdirected() {
+        let mut req = request();
+        *req.version_mut() = Version::HTTP_2;
+        *req.uri_mut() = "https://other.example/a".parse().unwrap();
+
+        let verdict = check(&front(&["desk.example"]), &mut req);
+
+        assert!(matches!(verdict, Err(Problem::MisdirectedRequest)));
     }
 
     #[test]

@@ -58,9 +58,14 @@ impl Portaria {
     }
 
     /// Starts a command, with all its output caught.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// The same, with this as its standard input.
+    pub fn start_with(mut command: Command, stdin: impl Into<Stdio>) -> Self {
         command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -81,6 +86,15 @@ impl Portaria {
     /// Waits until applications can connect; returns where.
     pub async fn address(&self) -> SocketAddr {
         self.listener("server").await
+    }
+
+    /// Where applications can connect over TCP, as far as it is known.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let output = self.output.borrow();
+        let lines = output.lines.iter();
+        lines
+            .filter_map(|(_, line)| listener(line, "server"))
+            .collect()
     }
 
     /// Waits until operators can connect; returns where.

@@ -70,6 +70,33 @@ impl Home {
         self.path(name)
     }
 
+    /// Adds fields to `[server]`.
+    pub fn set_up_server(&self, fields: &str) {
+        self.edit(|text| text.replace("[admin]", &format!("{fields}\n\n[admin]")));
+    }
+
+    /// Lets the server speak TLS, with what [`Certificate::install`] puts in place.
+    ///
+    /// [`Certificate::install`]: super::Certificate::install
+    pub fn speak_tls(&self) {
+        self.set_up_server(&self.tls(""));
+    }
+
+    /// The same, for clients with a certificate of this authority.
+    pub fn speak_mtls(&self, client_ca: &str) {
+        let client_ca = self.write("clients.pem", client_ca);
+        self.set_up_server(&self.tls(&format!(", client_ca = 'file:{}'", client_ca.display())));
+    }
+
+    fn tls(&self, more: &str) -> String {
+        let (cert, key) = (self.path("cert.pem"), self.path("key.pem"));
+        format!(
+            "tls = {{ cert = 'file:{}', key = 'file:{}'{more} }}",
+            cert.display(),
+            key.display()
+        )
+    }
+
     /// Adds sections to the config.
     pub fn append(&self, sections: &str) {
         self.edit(|text| format!("{text}\n{sections}\n"));

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 mod absent;
 mod answer;
+mod authority;
 mod binary;
 mod client;
 mod home;
@@ -34,6 +35,7 @@ mod upstream;
 
 pub use absent::{Refusing, Silent};
 pub use answer::Answer;
+pub use authority::{Authority, Certificate};
 pub use binary::{Exit, Portaria};
 pub use client::Client;
 pub use home::{Home, TOKEN, key};

@@ -75,7 +75,7 @@ impl Running {
     pub fn socket(&self) -> PathBuf {
         match &self.servers[0] {
             Address::Unix(path) => path.clone(),
-            Address::Tcp(address) => panic!("{address} is no unix socket"),
+            other @ (Address::Tcp(_) | Address::Systemd(_)) => panic!("{other} is no unix socket"),
         }
     }
 
@@ -167,6 +167,6 @@ pub fn assert_refused(answer: &Answer, status: u16, code: &str, delivery: &str) 
 fn tcp(address: &Address) -> SocketAddr {
     match address {
         Address::Tcp(address) => *address,
-        Address::Unix(path) => panic!("{} is no TCP address", path.display()),
+        other @ (Address::Unix(_) | Address::Systemd(_)) => panic!("{other} is no TCP address"),
     }
 }
