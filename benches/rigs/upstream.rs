@@ -22,9 +22,10 @@ pub(crate) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(500);
 const LATE: Duration = Duration::from_millis(700);
 /// Shorter than that, however slow.
 const SLOW: Duration = Duration::from_millis(20);
-/// Nobody listens for one per cent of the time.
-const OUTAGES: Duration = Duration::from_millis(500);
-const OUTAGE: Duration = Duration::from_millis(5);
+/// How often nobody listens, and for how long: longer than the gateway pauses before it
+/// tries once more.
+const OUTAGES: Duration = Duration::from_secs(4);
+const OUTAGE: Duration = Duration::from_millis(100);
 
 /// How it behaves, all in all.
 #[derive(Clone)]
@@ -117,7 +118,8 @@ async fn accept(mut listener: TcpListener, manners: Manners, ledger: Arc<Ledger>
     let address = listener.local_addr().unwrap();
     let leaving = watch::Sender::new(());
     let mut connections = JoinSet::new();
-    let mut next_outage = Instant::now() + OUTAGES;
+    // Early, so that a short soak has one.
+    let mut next_outage = Instant::now() + OUTAGES / 8;
     let mut random = Random(0);
     loop {
         tokio::select! {
