@@ -13,16 +13,25 @@ pub struct Asked {
 }
 
 /// The requests up to the first one that a strict server would refuse.
-pub fn requests(mut bytes: &[u8]) -> Vec<Asked> {
-    let mut requests = Vec::new();
-    while let Some((request, rest)) = request(bytes) {
+pub fn requests(bytes: &[u8]) -> Vec<Asked> {
+    read(bytes).0
+}
+
+/// Whether it refuses that one because two servers could disagree on its length.
+pub fn is_length_in_doubt(bytes: &[u8]) -> bool {
+    read(bytes).1
+}
+
+fn read(mut bytes: &[u8]) -> (Vec<Asked>, bool) {
+    let (mut requests, mut is_in_doubt) = (Vec::new(), false);
+    while let Some((request, rest)) = request(bytes, &mut is_in_doubt) {
         requests.push(request);
         bytes = rest;
     }
-    requests
+    (requests, is_in_doubt)
 }
 
-fn request(mut bytes: &[u8]) -> Option<(Asked, &[u8])> {
+fn request<'a>(mut bytes: &'a [u8], is_in_doubt: &mut bool) -> Option<(Asked, &'a [u8])> {
     while let Some(rest) = bytes.strip_prefix(b"\r\n") {
         bytes = rest;
     }
@@ -63,14 +72,18 @@ fn request(mut bytes: &[u8]) -> Option<(Asked, &[u8])> {
     let (body, rest) = match (&lengths[..], &codings[..]) {
         ([], []) => (Vec::new(), bytes),
         ([length], []) => {
-            let number: usize = length.parse().ok()?;
-            if number.to_string() != *length || bytes.len() < number {
+            let number: usize = length.parse().unwrap_or_default();
+            *is_in_doubt = number.to_string() != *length;
+            if *is_in_doubt || bytes.len() < number {
                 return None;
             }
             (bytes[..number].to_vec(), &bytes[number..])
         }
         ([], [coding]) if coding == "chunked" && version == "HTTP/1.1" => chunks(bytes)?,
-        _ => return None,
+        _ => {
+            *is_in_doubt = true;
+            return None;
+        }
     };
     let target = target.to_owned();
     Some((Asked { target, body }, rest))
