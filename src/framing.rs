@@ -364,7 +364,12 @@ impl<S: AsyncRead + Unpin> Framed<S> {
     /// Reads more into the buffer. At the end of the stream it reads nothing.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.buffer.reserve(READ);
-        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer)
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.buffer);
+        // A connection that waits for a request holds no buffer: there may be thousands.
+        if read.is_pending() && self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+        }
+        read
     }
 }
 
