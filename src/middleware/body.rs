@@ -38,7 +38,7 @@ pub struct Message {
     /// As it came.
     pub bytes: Bytes,
     /// As it was understood.
-    pub value: Arc<Value>,
+    pub value: Value,
 }
 
 /// The stage.
@@ -76,12 +76,9 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
     let _ = trail.body_size.set(bytes.len());
 
     let value = json::parse(&bytes).map_err(Problem::MalformedJson)?;
-    parts.extensions.insert(Message {
-        bytes: bytes.clone(),
-        value: Arc::new(value),
-    });
-    next.run(Request::from_parts(parts, Body::full(bytes)))
-        .await
+    // From here on the message stands for the body.
+    parts.extensions.insert(Message { bytes, value });
+    next.run(Request::from_parts(parts, Body::empty())).await
 }
 
 fn too_large(limits: &Limits) -> Problem {

@@ -102,12 +102,10 @@ pub enum SentOrigin {
 pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Response, Problem> {
     let trail = Trail::of(&req)?.clone();
     let credential = &trail.client()?.credential;
-    // The message has the bytes already.
-    let (head, _body) = req.into_parts();
-    let message: Message = head
+    let (head, _empty) = req.into_parts();
+    let message: &Message = head
         .extensions
         .get()
-        .cloned()
         .ok_or(Problem::bug("the credential comes after the body"))?;
     let path = route.upstream_path(&trail)?;
 
