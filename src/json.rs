@@ -8,12 +8,21 @@
 //! since much software ends a string there, and so is nesting below [`DEEPEST`].
 //!
 //! A refusal says what is wrong and where, and never repeats what was sent.
+//!
+//! serde_json reads, and what it finds is written down in a flat [`Document`]: a tree of
+//! `Value` would cost more than the reading.
 
-use std::cell::Cell;
+mod document;
 
+use std::{borrow::Cow, cell::Cell, collections::HashSet};
+
+use bytes::Bytes;
+use bytestring::ByteString;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value, error::Category, map::Entry};
+use serde_json::{Number, Value, error::Category};
 
+use self::document::{Builder, Node};
+pub use self::document::{Document, Flat, Item};
 use crate::language::Language;
 
 /// How deep arrays and objects may be nested; the outermost one is 1.
@@ -57,45 +66,67 @@ pub struct Malformed {
     pub column: usize,
 }
 
-/// Parses strict JSON.
+/// Parses strict JSON into a tree.
+///
+/// # Errors
+/// It is not strict.
 pub fn parse(bytes: &[u8]) -> Result<Value, Malformed> {
     parse_within(bytes, DEEPEST)
 }
 
-/// Parses strict JSON that may be nested as deeply as asked, up to 127.
+/// Parses strict JSON that may be nested as deeply as asked, up to 127, into a tree.
 pub(crate) fn parse_within(bytes: &[u8], deepest: usize) -> Result<Value, Malformed> {
-    if bytes.starts_with(b"\xEF\xBB\xBF") {
-        return Err(Malformed {
-            reason: Reason::ByteOrderMark,
-            line: 1,
-            column: 1,
-        });
-    }
-    let text = str::from_utf8(bytes).map_err(|error| {
-        // The character after the good ones.
-        let good = &bytes[..error.valid_up_to()];
-        let line = good.rsplit(|&byte| byte == b'\n').next();
-        Malformed {
-            reason: Reason::NotUtf8,
-            line: 1 + good.iter().filter(|&&byte| byte == b'\n').count(),
-            column: 1 + characters(line.unwrap_or_default()),
-        }
-    })?;
+    let document = Document::parse_within(Bytes::copy_from_slice(bytes), deepest)?;
+    Ok(document.root().to_value())
+}
 
-    let refusal = Cell::new(None);
-    let strict = Strict {
-        room: deepest,
-        refusal: &refusal,
-    };
-    let mut parser = serde_json::Deserializer::from_str(text);
-    strict
-        .deserialize(&mut parser)
-        .and_then(|value| parser.end().map(|()| value))
-        .map_err(|error| Malformed {
-            reason: refusal.get().unwrap_or_else(|| reason_of(&error)),
-            line: error.line().max(1),
-            column: column_of(text, &error),
-        })
+impl Document {
+    /// Parses strict JSON.
+    ///
+    /// # Errors
+    /// It is not strict.
+    pub fn parse(bytes: Bytes) -> Result<Self, Malformed> {
+        Self::parse_within(bytes, DEEPEST)
+    }
+
+    fn parse_within(bytes: Bytes, deepest: usize) -> Result<Self, Malformed> {
+        if bytes.starts_with(b"\xEF\xBB\xBF") {
+            return Err(Malformed {
+                reason: Reason::ByteOrderMark,
+                line: 1,
+                column: 1,
+            });
+        }
+        let text = ByteString::try_from(bytes.clone()).map_err(|error| {
+            // The character after the good ones.
+            let good = &bytes[..error.valid_up_to()];
+            let line = good.rsplit(|&byte| byte == b'\n').next();
+            Malformed {
+                reason: Reason::NotUtf8,
+                line: 1 + good.iter().filter(|&&byte| byte == b'\n').count(),
+                column: 1 + characters(line.unwrap_or_default()),
+            }
+        })?;
+
+        let refusal = Cell::new(None);
+        let mut builder = Builder::new(&text);
+        let strict = Strict {
+            into: &mut builder,
+            room: deepest,
+            refusal: &refusal,
+        };
+        let mut parser = serde_json::Deserializer::from_str(&text);
+        let read = strict
+            .deserialize(&mut parser)
+            .and_then(|()| parser.end())
+            .map_err(|error| Malformed {
+                reason: refusal.get().unwrap_or_else(|| reason_of(&error)),
+                line: error.line().max(1),
+                column: column_of(&text, &error),
+            });
+        let found = builder.finish();
+        read.map(|()| found.of(text))
+    }
 }
 
 impl Malformed {
@@ -129,119 +160,169 @@ impl Reason {
     }
 }
 
-/// Builds a value and refuses what serde_json would let pass.
-#[derive(Clone, Copy)]
-struct Strict<'a> {
+/// Above so many members, an object's names are looked up and not compared one by one.
+const FEW: usize = 16;
+
+/// Writes a value down and refuses what serde_json would let pass.
+struct Strict<'a, 'de> {
+    into: &'a mut Builder<'de>,
     /// How many levels may still open.
     room: usize,
     /// Why we refused, if it was us: an error of serde_json carries text alone.
     refusal: &'a Cell<Option<Reason>>,
 }
 
-impl Strict<'_> {
-    fn refuse<E: serde::de::Error>(self, reason: Reason) -> E {
+impl<'de> Strict<'_, 'de> {
+    fn refuse<E: serde::de::Error>(&self, reason: Reason) -> E {
         self.refusal.set(Some(reason));
         E::custom("refused")
     }
 
-    fn below<E: serde::de::Error>(self) -> Result<Self, E> {
-        match self.room.checked_sub(1) {
-            Some(room) => Ok(Self { room, ..self }),
-            None => Err(self.refuse(Reason::TooDeep)),
+    /// The same, one level further down.
+    fn below(&mut self) -> Strict<'_, 'de> {
+        Strict {
+            into: self.into,
+            room: self.room,
+            refusal: self.refusal,
         }
     }
 
-    fn string<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
-        if text.contains('\0') {
+    fn descend<E: serde::de::Error>(&mut self) -> Result<(), E> {
+        self.room = self
+            .room
+            .checked_sub(1)
+            .ok_or_else(|| self.refuse(Reason::TooDeep))?;
+        Ok(())
+    }
+
+    fn add<E>(self, node: Node) -> Result<(), E> {
+        self.into.add(node);
+        Ok(())
+    }
+
+    /// Only an escape can stand for NUL: the character itself is none of JSON's.
+    fn check<E: serde::de::Error>(&self, text: &str) -> Result<(), E> {
+        if memchr::memchr(0, text.as_bytes()).is_some() {
             return Err(self.refuse(Reason::Nul));
         }
-        Ok(text.to_owned())
+        Ok(())
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict<'_> {
-    type Value = Value;
+impl<'de> DeserializeSeed<'de> for Strict<'_, 'de> {
+    type Value = ();
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Strict<'_> {
-    type Value = Value;
+impl<'de> Visitor<'de> for Strict<'_, 'de> {
+    type Value = ();
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("a JSON value")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.add(Node::Null)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.add(Node::Bool(value))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.add(Node::Number(value.into()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.add(Node::Number(value.into()))
     }
 
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| self.refuse(Reason::NumberOutOfRange))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
-        self.string(text).map(Value::String)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let below = self.below()?;
-        let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(below)? {
-            array.push(item);
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        match Number::from_f64(value) {
+            Some(number) => self.add(Node::Number(number)),
+            None => Err(self.refuse(Reason::NumberOutOfRange)),
         }
-        Ok(Value::Array(array))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let below = self.below()?;
-        let mut object = Map::new();
-        while let Some(name) = members.next_key_seed(Name(self))? {
-            let Entry::Vacant(place) = object.entry(name) else {
-                return Err(self.refuse(Reason::DuplicateName));
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<(), E> {
+        self.into.add_borrowed(text);
+        Ok(())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        self.check(text)?;
+        self.into.add_unescaped(text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
+        self.descend()?;
+        let array = self.into.open();
+        let mut count = 0;
+        while items.next_element_seed(self.below())?.is_some() {
+            count += 1;
+        }
+        self.into.close_array(array, count);
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
+        self.descend()?;
+        let object = self.into.open();
+        let mut count = 0;
+        let mut many: HashSet<Cow<'de, str>> = HashSet::new();
+        while let Some(name) = members.next_key_seed(Name(self.below()))? {
+            let is_new = if count < FEW {
+                !self.into.has_member(object, count, &name)
+            } else {
+                if many.is_empty() {
+                    many.extend(self.into.names(object, count));
+                }
+                many.insert(name.clone())
             };
-            place.insert(members.next_value_seed(below)?);
+            if !is_new {
+                return Err(self.refuse(Reason::DuplicateName));
+            }
+            match name {
+                Cow::Borrowed(name) => self.into.add_borrowed(name),
+                Cow::Owned(name) => self.into.add_unescaped(&name),
+            }
+            members.next_value_seed(self.below())?;
+            count += 1;
         }
-        Ok(Value::Object(object))
+        self.into.close_object(object, count);
+        Ok(())
     }
 }
 
 /// Reads a member name, in which NUL is no more welcome than in a string.
-struct Name<'a>(Strict<'a>);
+struct Name<'a, 'de>(Strict<'a, 'de>);
 
-impl<'de> DeserializeSeed<'de> for Name<'_> {
-    type Value = String;
+impl<'de> DeserializeSeed<'de> for Name<'_, 'de> {
+    type Value = Cow<'de, str>;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Name<'_> {
-    type Value = String;
+impl<'de> Visitor<'de> for Name<'_, 'de> {
+    type Value = Cow<'de, str>;
 
     fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("a member name")
     }
 
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<String, E> {
-        self.0.string(text)
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(name))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        self.0.check(name)?;
+        Ok(Cow::Owned(name.to_owned()))
     }
 }
 
@@ -356,6 +437,27 @@ mod tests {
         ] {
             let expected = Malformed { reason, line, column };
             assert_eq!(parse(bytes), Err(expected), "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_name_stands_once_among_however_many() {
+        for count in [1, FEW - 1, FEW, FEW + 1, 10 * FEW] {
+            let members: Vec<_> = (0..count)
+                .map(|name| format!(r#""{name}":[{{"0":0}}]"#))
+                .collect();
+            let members = members.join(",");
+            let last = count - 1;
+            assert!(parse(format!("{{{members}}}").as_bytes()).is_ok());
+            for again in ["0", r"\u0030", &last.to_string()] {
+                let refused = parse(format!(r#"{{{members},"{again}":0}}"#).as_bytes());
+
+                assert_eq!(
+                    refused.unwrap_err().reason,
+                    Reason::DuplicateName,
+                    "{count} {again}"
+                );
+            }
         }
     }
 

@@ -16,12 +16,15 @@ mod tests;
 mod violation;
 mod words;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use jsonschema::{Draft, PatternOptions, ValidationOptions, Validator};
+use jsonschema::{Draft, PatternOptions, Retrieve, ValidationOptions, Validator};
 use serde_json::Value;
 
-use crate::{json, language::Language};
+use crate::{
+    json::{self, Document, Flat},
+    language::Language,
+};
 
 pub use violation::{Violation, Violations};
 
@@ -30,7 +33,7 @@ pub const MOST: usize = 32;
 
 /// A compiled schema.
 pub struct Schema {
-    validator: Validator,
+    validator: Validator<Flat>,
     /// As it was written; a report takes member names from it.
     source: Value,
 }
@@ -79,15 +82,15 @@ impl Schema {
     }
 
     /// Whether the message keeps all rules.
-    pub fn is_valid(&self, message: &Value) -> bool {
-        self.validator.is_valid(message)
+    pub fn is_valid(&self, message: &Document) -> bool {
+        self.validator.is_valid(message.root())
     }
 
     /// The rules that the message breaks: the first [`MOST`], from the beginning of the
     /// message to its end, the members of an object by name.
-    pub fn violations(&self, message: &Value) -> Violations {
-        let errors = self.validator.iter_errors(message);
-        violation::report(errors, message, Some(&self.source))
+    pub fn violations(&self, message: &Document) -> Violations {
+        let errors = self.validator.iter_errors(message.root());
+        violation::report(errors, &message.root().to_value(), Some(&self.source))
     }
 }
 
@@ -108,8 +111,8 @@ impl fmt::Display for SchemaMistake {
 }
 
 /// How every schema is compiled.
-fn options() -> ValidationOptions<'static> {
-    let mut options = jsonschema::options()
+fn options() -> ValidationOptions<'static, Arc<dyn Retrieve>, Flat> {
+    let mut options = jsonschema::options_for()
         .with_draft(Draft::Draft202012)
         // Both are off by default: then a format, or a typo in its name, checks nothing.
         .should_validate_formats(true)

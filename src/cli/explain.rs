@@ -27,7 +27,7 @@ use crate::{
     config::{self, Config, Source},
     gateway_key::GatewayKey,
     http::{Body, Request, Response},
-    json,
+    json::Document,
     language::Language,
     middleware::key::Client,
     pipeline::pipeline,
@@ -346,7 +346,7 @@ impl Story<'_> {
 
     /// Which rules of the schema it breaks.
     fn violations(&self) -> Vec<String> {
-        let Ok(message) = json::parse(self.message) else {
+        let Ok(message) = Document::parse(Bytes::copy_from_slice(self.message)) else {
             return Vec::new();
         };
         let violations = self.route.rules.schema.violations(&message).list;

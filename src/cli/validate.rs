@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{BAD, Failure, GOOD, example};
-use crate::{json, language::Language, problem::Rule, schema::Schema};
+use crate::{json::Document, language::Language, problem::Rule, schema::Schema};
 
 /// Check messages against a schema, offline
 ///
@@ -75,7 +75,7 @@ impl Validate {
             .files
             .iter()
             .zip(messages)
-            .map(|(file, message)| judge(&schema, file, &message))
+            .map(|(file, message)| judge(&schema, file, message))
             .collect();
         match self.format {
             Format::Text => reports.iter().try_for_each(|report| report.print(out))?,
@@ -121,8 +121,8 @@ fn cannot_read(file: &Path) -> impl FnOnce(io::Error) -> Failure {
     Failure::usage(format!("cannot read {}", file.display()))
 }
 
-fn judge(schema: &Schema, file: &Path, message: &[u8]) -> Report {
-    let (errors, truncated) = match json::parse(message) {
+fn judge(schema: &Schema, file: &Path, message: Vec<u8>) -> Report {
+    let (errors, truncated) = match Document::parse(message.into()) {
         Ok(message) => {
             let violations = schema.violations(&message);
             let rules = violations.list.iter();

@@ -9,15 +9,13 @@
 use std::{sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, header};
-use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     framing::Fault,
     http::{Body, Request, Response},
-    json,
+    json::Document,
     problem::{MediaFault, Problem, RequestFault},
     stage::Next,
     trail::Trail,
@@ -30,15 +28,6 @@ pub struct Limits {
     pub max_body: usize,
     /// The longest that it may take to arrive.
     pub body_timeout: Duration,
-}
-
-/// A message, read and parsed.
-#[derive(Clone, Debug)]
-pub struct Message {
-    /// As it came.
-    pub bytes: Bytes,
-    /// As it was understood.
-    pub value: Value,
 }
 
 /// The stage.
@@ -75,9 +64,9 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
     };
     let _ = trail.body_size.set(bytes.len());
 
-    let value = json::parse(&bytes).map_err(Problem::MalformedJson)?;
+    let message = Document::parse(bytes).map_err(Problem::MalformedJson)?;
     // From here on the message stands for the body.
-    parts.extensions.insert(Message { bytes, value });
+    parts.extensions.insert(message);
     next.run(Request::from_parts(parts, Body::empty())).await
 }
 

@@ -23,9 +23,10 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     http::{Request, Response},
+    json::Document,
     jwt,
     limiter::Bucket,
-    middleware::{body::Message, limits::CoolDown},
+    middleware::limits::CoolDown,
     problem::{AnswerFault, Problem},
     route::Route,
     stage::Next,
@@ -103,7 +104,7 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
     let trail = Trail::of(&req)?.clone();
     let credential = &trail.client()?.credential;
     let (head, _empty) = req.into_parts();
-    let message: &Message = head
+    let message: &Document = head
         .extensions
         .get()
         .ok_or(Problem::bug("the credential comes after the body"))?;
@@ -114,7 +115,7 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
     for index in (0..count).map(|offset| (first + offset) % count) {
         let token = &credential.tokens[index];
         let outgoing = || {
-            headers::outgoing(&head, &trail, &path, &message.bytes, |fields| {
+            headers::outgoing(&head, &trail, &path, message.bytes(), |fields| {
                 add_origin(fields, &credential.origin, &head.headers);
                 fields.insert(header::AUTHORIZATION, token.field.clone());
             })

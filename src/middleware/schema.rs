@@ -6,8 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
-    config::Mode, http::Request, middleware::body::Message, problem::Problem, schema::Schema,
-    trail::Trail,
+    config::Mode, http::Request, json::Document, problem::Problem, schema::Schema, trail::Trail,
 };
 
 /// The rules of a route, and what a message that breaks them meets.
@@ -21,14 +20,14 @@ pub struct Rules {
 
 /// The gate.
 pub fn check(rules: &Arc<Rules>, req: &mut Request) -> Result<(), Problem> {
-    let message: &Message = req
+    let message: &Document = req
         .extensions()
         .get()
         .ok_or(Problem::bug("the schema comes after the body"))?;
-    if rules.schema.is_valid(&message.value) {
+    if rules.schema.is_valid(message) {
         return Ok(());
     }
-    let problem = Problem::InvalidMessage(rules.schema.violations(&message.value));
+    let problem = Problem::InvalidMessage(rules.schema.violations(message));
     match rules.mode {
         Mode::Enforce => Err(problem),
         Mode::Report => {

@@ -3,11 +3,13 @@
 //! Three keywords of ours; `schemas/README.md` documents them for those who write
 //! schemas. Each is parsed here once: for the list of mistakes, and for the validator.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jsonschema::{Keyword, ValidationError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::json::{Flat, Item};
 
 /// At most so many values at a path, wherever in the array they are.
 pub(super) const MAX_TOTAL_ITEMS: &str = "x-maxTotalItems";
@@ -80,7 +82,7 @@ impl Own {
         paths.map(Self::UniqueBy)
     }
 
-    fn findings(&self, value: &Value) -> Vec<Finding> {
+    fn findings(&self, value: Item<'_>) -> Vec<Finding> {
         match self {
             Self::MaxTotalItems { path, limit } => {
                 let actual = path.count(value);
@@ -97,24 +99,19 @@ impl Own {
         }
     }
 
-    fn is_kept(&self, value: &Value) -> bool {
+    fn is_kept(&self, value: Item<'_>) -> bool {
         match self {
             Self::MaxTotalItems { path, limit } => path.count(value) <= *limit,
             Self::UniqueBy(paths) => paths.iter().all(|path| path.is_unique(value)),
-            Self::Trimmed(wanted) => match value {
-                Value::String(text) => !wanted || text.trim().len() == text.len(),
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::Array(_)
-                | Value::Object(_) => true,
-            },
+            Self::Trimmed(wanted) => value
+                .text()
+                .is_none_or(|text| !wanted || text.trim().len() == text.len()),
         }
     }
 }
 
-impl<'i> Keyword<'i> for Own {
-    fn validate(&self, value: &'i Value) -> Result<(), ValidationError<'i>> {
+impl<'i> Keyword<'i, Flat> for Own {
+    fn validate(&self, value: Item<'i>) -> Result<(), ValidationError<'i>> {
         let findings = self.findings(value);
         if findings.is_empty() {
             return Ok(());
@@ -124,7 +121,7 @@ impl<'i> Keyword<'i> for Own {
         Err(ValidationError::custom(message))
     }
 
-    fn is_valid(&self, value: &'i Value) -> bool {
+    fn is_valid(&self, value: Item<'i>) -> bool {
         self.is_kept(value)
     }
 }
@@ -140,7 +137,7 @@ pub(super) fn factory(
     &'a Map<String, Value>,
     &'a Value,
     jsonschema::paths::Location,
-) -> Result<Box<dyn for<'i> Keyword<'i>>, ValidationError<'a>>
+) -> Result<Box<dyn for<'i> Keyword<'i, Flat>>, ValidationError<'a>>
 + Send
 + Sync
 + 'static {
@@ -186,27 +183,36 @@ impl Path {
         names.into_iter().next().unwrap_or_default()
     }
 
-    fn count(&self, value: &Value) -> u64 {
+    fn count(&self, value: Item<'_>) -> u64 {
         let mut count = 0;
         visit(&self.0, value, &mut Vec::new(), &mut |_, _| count += 1);
         count
     }
 
-    fn is_unique(&self, value: &Value) -> bool {
-        let mut seen = HashSet::new();
+    fn is_unique(&self, value: Item<'_>) -> bool {
+        // Mostly they are strings, and few: then sorting is cheaper than hashing.
+        let (mut texts, mut others) = (Vec::new(), HashSet::new());
         let mut unique = true;
-        visit(&self.0, value, &mut Vec::new(), &mut |_, value| {
-            unique &= seen.insert(value);
-        });
-        unique
+        visit(
+            &self.0,
+            value,
+            &mut Vec::new(),
+            &mut |_, value| match value.text() {
+                Some(text) => texts.push(text),
+                None => unique &= others.insert(value.to_value()),
+            },
+        );
+        texts.sort_unstable();
+        unique && texts.windows(2).all(|pair| pair[0] != pair[1])
     }
 
-    fn repeated(&self, value: &Value) -> Vec<Finding> {
-        let mut first = std::collections::HashMap::new();
+    fn repeated(&self, value: Item<'_>) -> Vec<Finding> {
+        let mut first = HashMap::new();
         let mut repeated = Vec::new();
         visit(&self.0, value, &mut Vec::new(), &mut |indices, value| {
             let at = self.pointer(indices);
-            match first.get(value) {
+            let value = value.to_value();
+            match first.get(&value) {
                 // More than can be reported need not be found.
                 Some(_) if super::MOST < repeated.len() => {}
                 Some(first) => repeated.push(Finding::Repeated {
@@ -239,9 +245,9 @@ impl Path {
 /// Calls `found` for every value at the path, with the indices that led to it.
 fn visit<'v>(
     path: &[Step],
-    value: &'v Value,
+    value: Item<'v>,
     indices: &mut Vec<usize>,
-    found: &mut dyn FnMut(&[usize], &'v Value),
+    found: &mut dyn FnMut(&[usize], Item<'v>),
 ) {
     match path {
         [] => found(indices, value),
@@ -251,7 +257,7 @@ fn visit<'v>(
             }
         }
         [Step::Each, path @ ..] => {
-            for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+            for (index, value) in value.items().enumerate() {
                 indices.push(index);
                 visit(path, value, indices, found);
                 indices.pop();
@@ -265,6 +271,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::json::Document;
 
     #[test]
     fn a_keyword_with_a_wrong_value_is_refused() {
@@ -301,17 +308,19 @@ mod tests {
             json!([{}, {}, 1, {"rows": {}}, {"rows": [1, 1, {}]}]),
             json!([{"rows": [{"id": "1"}, {"id": 1}, {"id": null}]}, {"rows": [{"id": [1]}]}]),
         ] {
-            assert!(own.is_kept(&value), "{value}");
-            assert!(own.findings(&value).is_empty(), "{value}");
+            let message = document(&value);
+            assert!(own.is_kept(message.root()), "{value}");
+            assert!(own.findings(message.root()).is_empty(), "{value}");
         }
         let value = json!([{"rows": [{"id": 1}]}, {}, {"rows": [{}, {"id": 1}]}]);
-        assert!(!own.is_kept(&value));
-        assert_eq!(own.findings(&value).len(), 1);
+        let message = document(&value);
+        assert!(!own.is_kept(message.root()));
+        assert_eq!(own.findings(message.root()).len(), 1);
     }
 
     #[test]
     fn both_ways_to_ask_a_keyword_give_the_same_answer() {
-        let value = json!([{"a": [1, 2, " x"]}, {"a": [3, 1]}]);
+        let message = document(&json!([{"a": [1, 2, " x"]}, {"a": [3, 1]}]));
         for (own, kept) in [
             (
                 (MAX_TOTAL_ITEMS, json!({"path": "*/a/*", "limit": 5})),
@@ -328,9 +337,14 @@ mod tests {
         ] {
             let own = Own::parse(own.0, &own.1).unwrap().unwrap();
 
-            assert_eq!(own.is_kept(&value), kept, "{own:?}");
-            assert_eq!(own.findings(&value).is_empty(), kept, "{own:?}");
-            assert_eq!(own.validate(&value).is_ok(), kept, "{own:?}");
+            let value = message.root();
+            assert_eq!(own.is_kept(value), kept, "{own:?}");
+            assert_eq!(own.findings(value).is_empty(), kept, "{own:?}");
+            assert_eq!(own.validate(value).is_ok(), kept, "{own:?}");
         }
+    }
+
+    fn document(value: &Value) -> Document {
+        Document::parse(value.to_string().into()).unwrap()
     }
 }

@@ -170,6 +170,7 @@ fn every_rule_has_its_words_and_none_repeats_the_message() {
         (json!({"oneOf": [{"minLength": 1}, {"minLength": 2}]}), json!("canary"), "", "oneOf", "fits more than one of the allowed forms, but must fit one"),
     ] {
         let compiled = Schema::compile(&schema.to_string()).unwrap();
+        let message = document(&message);
         let found = compiled.violations(&message).list;
         let [violation] = &found[..] else { panic!("{schema}: {found:?}") };
 
@@ -201,7 +202,7 @@ fn formats_are_asserted_and_lengths_are_code_points() {
     let is_valid = |schema: Value, message: Value| {
         Schema::compile(&schema.to_string())
             .unwrap()
-            .is_valid(&message)
+            .is_valid(&document(&message))
     };
 
     assert!(!is_valid(json!({"format": "email"}), json!("nobody")));
@@ -215,7 +216,7 @@ fn a_rule_that_is_broken_in_two_ways_is_reported_once() {
     let schema = json!({"maxLength": 3, "allOf": [{"maxLength": 3}, {"maxLength": 4}]});
     let schema = Schema::compile(&schema.to_string()).unwrap();
     let limits: Vec<_> = schema
-        .violations(&json!("canary"))
+        .violations(&document(&json!("canary")))
         .list
         .iter()
         .map(|violation| violation.limit)
@@ -229,4 +230,8 @@ fn debug_of_a_schema_is_short() {
     let schema = Schema::compile("true").unwrap();
 
     assert_eq!(format!("{schema:?}"), "Schema { .. }");
+}
+
+fn document(message: &Value) -> Document {
+    Document::parse(message.to_string().into()).unwrap()
 }
