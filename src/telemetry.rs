@@ -2,6 +2,7 @@
 //!
 //! One line for each event, to standard output.
 
+mod json;
 mod lines;
 
 use std::{
@@ -15,8 +16,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-pub use self::lines::Guard;
 use self::lines::Lines;
+pub use self::{json::Json, lines::Guard};
 use crate::config::LogFormat;
 
 /// Reads tracing directives. Unlike `EnvFilter::new`, a bad one is an error.
@@ -39,12 +40,7 @@ pub fn start(format: LogFormat, level: EnvFilter) -> io::Result<Guard> {
         .with_writer(lines)
         .with_ansi(io::stdout().is_terminal());
     let layer = match format {
-        LogFormat::Json => layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .boxed(),
+        LogFormat::Json => layer.event_format(Json).boxed(),
         LogFormat::Text => layer.boxed(),
     };
     // A second start, in a test, is no harm: the first one stays.

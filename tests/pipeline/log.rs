@@ -208,8 +208,7 @@ impl Log {
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
-            .json()
-            .flatten_event(true)
+            .event_format(portaria::telemetry::Json)
             .with_max_level(tracing::Level::TRACE)
             .with_writer(move || writer.clone())
             .finish();

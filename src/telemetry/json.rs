@@ -1,0 +1,227 @@
+//! What does a line look like to a machine?
+//!
+//! One JSON object: when, how grave, the fields of the event in their order, and where it
+//! came from. tracing-subscriber's own JSON goes through a serializer that costs as much
+//! as all checks of a request together. Only printable ASCII stands as it is, so nothing
+//! in a line can move a terminal's cursor or turn its text around.
+
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+};
+
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        time::{FormatTime as _, SystemTime},
+    },
+    registry::LookupSpan,
+};
+
+/// Writes an event as a line of JSON.
+#[derive(Clone, Copy, Debug)]
+pub struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut line: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        line.write_str("{\"timestamp\":\"")?;
+        SystemTime.format_time(&mut line)?;
+        line.write_str("\",\"level\":\"")?;
+        line.write_str(metadata.level().as_str())?;
+        line.write_char('"')?;
+        let mut members = Members {
+            line: line.by_ref(),
+            result: Ok(()),
+        };
+        event.record(&mut members);
+        members.result?;
+        line.write_str(",\"target\":\"")?;
+        Escaping(line.by_ref()).write_str(metadata.target())?;
+        line.write_str("\"}\n")
+    }
+}
+
+/// Writes fields as members.
+struct Members<'w> {
+    line: Writer<'w>,
+    result: fmt::Result,
+}
+
+impl Members<'_> {
+    fn member(&mut self, field: &Field, value: fmt::Arguments<'_>) {
+        self.result = self.result.and_then(|()| {
+            self.name(field)?;
+            self.line.write_fmt(value)
+        });
+    }
+
+    fn string(&mut self, field: &Field, write: impl FnOnce(&mut Escaping<'_>) -> fmt::Result) {
+        self.result = self.result.and_then(|()| {
+            self.name(field)?;
+            self.line.write_char('"')?;
+            write(&mut Escaping(self.line.by_ref()))?;
+            self.line.write_char('"')
+        });
+    }
+
+    fn name(&mut self, field: &Field) -> fmt::Result {
+        self.line.write_str(",\"")?;
+        Escaping(self.line.by_ref()).write_str(field.name())?;
+        self.line.write_str("\":")
+    }
+}
+
+impl Visit for Members<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.string(field, |text| write!(text, "{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.string(field, |text| text.write_str(value));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.string(field, |text| write!(text, "{value}"));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.member(field, format_args!("{value}"));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.member(field, format_args!("{value}"));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.member(field, format_args!("{value}"));
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        if value.is_finite() {
+            self.member(field, format_args!("{value:?}"));
+        } else {
+            self.member(field, format_args!("null"));
+        }
+    }
+}
+
+/// The inside of a JSON string.
+struct Escaping<'w>(Writer<'w>);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        let mut rest = text;
+        // The first byte of a character beyond ASCII is not plain either.
+        while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
+            self.0.write_str(&rest[..at])?;
+            let Some(character) = rest[at..].chars().next() else {
+                break;
+            };
+            match character {
+                '"' => self.0.write_str("\\\"")?,
+                '\\' => self.0.write_str("\\\\")?,
+                '\n' => self.0.write_str("\\n")?,
+                character => {
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        write!(self.0, "\\u{unit:04x}")?;
+                    }
+                }
+            }
+            rest = &rest[at + character.len_utf8()..];
+        }
+        self.0.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tracing::subscriber::with_default;
+
+    use super::*;
+
+    #[test]
+    fn a_line_holds_the_fields_in_their_order_and_as_what_they_are() {
+        let line = written(|| {
+            tracing::warn!(
+                target: "here",
+                count = 7_u64,
+                least = -7,
+                is_so = true,
+                milliseconds = 1.5,
+                endless = f64::INFINITY,
+                name = "a name",
+                missing = Option::<&str>::None,
+                shown = %"shown",
+                "a message"
+            );
+        });
+
+        let (before, after) = line.split_once("\",\"level\"").unwrap();
+        assert!(before.starts_with("{\"timestamp\":\"20"), "{line}");
+        assert_eq!(
+            after,
+            ":\"WARN\",\"message\":\"a message\",\"count\":7,\"least\":-7,\"is_so\":true,\
+             \"milliseconds\":1.5,\"endless\":null,\"name\":\"a name\",\"shown\":\"shown\",\
+             \"target\":\"here\"}\n"
+        );
+    }
+
+    #[test]
+    fn whatever_a_value_holds_the_line_is_one_line_of_printable_ascii() {
+        let text = "a\"b\\c\nd\r\u{1b}[31m\u{7f}\u{9b}é\u{2028}\u{202e}😀";
+
+        let line = written(|| tracing::info!(text, debug = ?text));
+
+        assert!(
+            line.trim_end()
+                .chars()
+                .all(|character| matches!(character, ' '..='~'))
+        );
+        let read: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["text"], text);
+        assert_eq!(read["debug"], format!("{text:?}"));
+    }
+
+    fn written(log: impl FnOnce()) -> String {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(Json)
+            .with_writer(move || Sink(sink.clone()))
+            .finish();
+        with_default(subscriber, log);
+        String::from_utf8(lines.lock().unwrap().clone()).unwrap()
+    }
+
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+}
