@@ -6,8 +6,9 @@
 //! Over HTTP/2 it may have, unless there was no connection or the upstream says that it
 //! refused the request unseen.
 //!
-//! What never left is tried once more, by [`credential`](crate::middleware::credential);
-//! a pooled connection that turns out to be closed is replaced by hyper-util itself.
+//! A connection that turns out to have been closed while it waited gives the request back
+//! unsent, and another takes it ([`pool`]). What never left for another reason is tried
+//! once more, by [`credential`](crate::middleware::credential).
 
 use std::{
     error::Error,
@@ -28,21 +29,15 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper_rustls::MaybeHttpsStream;
-use hyper_util::{
-    client::legacy::{
-        Client,
-        connect::{Connected, HttpConnector, capture_connection},
-    },
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::{
-    net::TcpStream,
     sync::Notify,
     time::{Instant, sleep, sleep_until, timeout_at},
 };
-use tower::{BoxError, Service, timeout::Timeout, util::BoxCloneSyncService};
+use tower::{BoxError, Service};
 
+use self::pool::{Connection, Pool};
 use crate::{
     config::HttpVersion,
     http::{Body, Request, Response},
@@ -51,9 +46,7 @@ use crate::{
 };
 
 pub mod headers;
-
-/// About the largest head of an answer; hyper alone would take 400 KiB.
-const MAX_ANSWER_HEAD: usize = 64 * 1024;
+mod pool;
 
 /// How the upstream is reached.
 #[derive(Debug)]
@@ -80,18 +73,12 @@ pub struct Settings {
 #[derive(Clone, Debug)]
 pub struct Upstream(Arc<Inner>);
 
-/// Opens a connection within its time.
-type Connector = BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>;
-
 #[derive(Debug)]
 struct Inner {
-    client: Client<Connector, Asked>,
+    pool: Arc<Pool>,
     scheme: Scheme,
     authority: Authority,
     host: HeaderValue,
-    /// HTTP/2 has `:authority` instead of `Host`.
-    may_be_http2: bool,
-    is_always_http2: bool,
     response_timeout: Duration,
     max_response: usize,
 }
@@ -101,40 +88,35 @@ impl Upstream {
     ///
     /// # Errors
     /// The authority is no header value.
-    pub fn new(settings: &Settings) -> Result<Self, ::http::header::InvalidHeaderValue> {
+    pub fn new(settings: &Settings) -> Result<Self, ::http::Error> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let https = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(settings.tls.clone())
             .https_or_http();
-        let https = match settings.http_version {
+        let connector = match settings.http_version {
             HttpVersion::Http1 => https.enable_http1().wrap_connector(tcp),
             HttpVersion::Http2 => https.enable_http2().wrap_connector(tcp),
             HttpVersion::Auto => https.enable_all_versions().wrap_connector(tcp),
         };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(settings.pool_idle_timeout)
-            .http1_max_buf_size(MAX_ANSWER_HEAD)
-            .http2_only(settings.http_version == HttpVersion::Http2)
-            .build(Connector::new(Timeout::new(
-                https,
-                settings.connect_timeout,
-            )));
-        let may_be_http2 = match settings.http_version {
-            HttpVersion::Http1 => false,
-            HttpVersion::Http2 => true,
-            HttpVersion::Auto => settings.scheme == Scheme::HTTPS,
-        };
+        let target = Uri::builder()
+            .scheme(settings.scheme.clone())
+            .authority(settings.authority.clone())
+            .path_and_query("/")
+            .build()?;
         Ok(Self(Arc::new(Inner {
-            client,
+            pool: Arc::new(Pool {
+                connector,
+                target,
+                http_version: settings.http_version,
+                connect_timeout: settings.connect_timeout,
+                idle_timeout: settings.pool_idle_timeout,
+                state: pool::State::default(),
+            }),
             host: HeaderValue::from_str(settings.authority.as_str())?,
             scheme: settings.scheme.clone(),
             authority: settings.authority.clone(),
-            may_be_http2,
-            is_always_http2: settings.http_version == HttpVersion::Http2,
             response_timeout: settings.response_timeout,
             max_response: settings.max_response,
         })))
@@ -166,84 +148,100 @@ impl Service<Request> for Upstream {
 impl Inner {
     async fn send(&self, trail: &Trail, req: Request) -> Result<Response, Problem> {
         let begun = Arc::new(Begun::default());
-        let mut req = self.address(req)?.map(|body| Asked {
-            body,
-            begun: begun.clone(),
-        });
-        let connection = capture_connection(&mut req);
         trail.sending();
         let answer = tokio::select! {
             biased;
-            answer = self.client.request(req) => answer.map_err(Ended::Broken),
+            answer = self.exchange(req, &begun) => answer,
             () = begun.then(self.response_timeout) => Err(Ended::Late),
             () = sleep_until(trail.deadline) => Err(Ended::Late),
         };
-        let ended = match answer {
-            Ok(answer) => {
+        match answer {
+            Ok((answer, connection)) => {
                 trail.answered();
-                return self.read(trail, answer).await;
+                let answer = self.read(trail, answer).await?;
+                self.pool.give_back(connection);
+                Ok(answer)
             }
-            Err(ended) => ended,
-        };
-        // Over HTTP/2 the head is written before the body is asked for.
-        let is_http2 = connection
-            .connection_metadata()
-            .as_ref()
-            .is_some_and(Connected::is_negotiated_h2);
-        let may_have_left = begun.is_set() || is_http2 || self.is_always_http2;
-        Err(match ended {
-            Ended::Broken(error)
-                if may_have_left && !error.is_connect() && !was_refused_unseen(&error) =>
-            {
-                Problem::UpstreamBrokeOff {
-                    source: error.into(),
-                }
+            Err(Ended::Broken(error)) if begun.is_set() && !was_refused_unseen(&*error) => {
+                Err(Problem::UpstreamBrokeOff { source: error })
             }
-            Ended::Late if may_have_left => Problem::UpstreamTimeout,
-            Ended::Broken(error) => {
+            Err(Ended::Late) if begun.is_set() => Err(Problem::UpstreamTimeout),
+            Err(ended) => {
                 trail.never_left();
-                Problem::UpstreamUnreachable {
-                    source: error.into(),
-                }
+                Err(Problem::UpstreamUnreachable {
+                    source: match ended {
+                        Ended::Broken(error) => error,
+                        Ended::Late => "no connection within the time of the request".into(),
+                    },
+                })
             }
-            Ended::Late => {
-                trail.never_left();
-                Problem::UpstreamUnreachable {
-                    source: "no connection within the time of the request".into(),
-                }
-            }
-        })
+        }
     }
 
-    /// Turns a path into a request to our one authority. Whatever made the request, it
-    /// cannot go anywhere else, and so cannot its token.
-    fn address(&self, mut req: Request) -> Result<Request, Problem> {
-        let path = req
-            .uri()
-            .path_and_query()
-            .cloned()
-            .unwrap_or(PathAndQuery::from_static("/"));
-        *req.uri_mut() = Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(path)
-            .build()
-            .map_err(|_| Problem::bug("a checked path became no URI"))?;
-        *req.version_mut() = Version::HTTP_11;
-        if !self.may_be_http2 {
-            // First, as every client sends it; that leaves the token last.
-            let fields = std::mem::take(req.headers_mut());
-            req.headers_mut().insert(header::HOST, self.host.clone());
-            req.headers_mut().extend(fields);
+    /// Sends a request and waits for the head of its answer.
+    async fn exchange(
+        &self,
+        req: Request,
+        begun: &Arc<Begun>,
+    ) -> Result<(::http::Response<Incoming>, Connection), Ended> {
+        let mut req = req.map(|body| Asked {
+            body,
+            begun: begun.clone(),
+        });
+        loop {
+            let mut connection = self.pool.connection().await.map_err(Ended::Broken)?;
+            self.address(&mut req, &connection)
+                .map_err(|error| Ended::Broken(error.into()))?;
+            if connection.is_http2() {
+                // There the head is written before the body is asked for.
+                begun.set();
+            }
+            let mut error = match connection.send(req).await {
+                Ok(answer) => return Ok((answer, connection)),
+                Err(error) => error,
+            };
+            // It was closed while it waited, and gives back what it has not begun to write.
+            let unsent = error.take_message();
+            if unsent.is_some() {
+                begun.unset();
+            }
+            match unsent {
+                Some(unsent) if connection.is_used => req = unsent,
+                Some(_) | None => return Err(Ended::Broken(error.into_error().into())),
+            }
         }
-        Ok(req)
+    }
+
+    /// Makes it a request to our one authority. Whatever made the request, it cannot go
+    /// anywhere else, and so cannot its token.
+    fn address(
+        &self,
+        req: &mut ::http::Request<Asked>,
+        connection: &Connection,
+    ) -> Result<(), ::http::Error> {
+        let path = req.uri().path_and_query().cloned();
+        let path = path.unwrap_or(PathAndQuery::from_static("/"));
+        if connection.is_http2() {
+            *req.uri_mut() = Uri::builder()
+                .scheme(self.scheme.clone())
+                .authority(self.authority.clone())
+                .path_and_query(path)
+                .build()?;
+            *req.version_mut() = Version::HTTP_2;
+            req.headers_mut().remove(header::HOST);
+        } else {
+            *req.uri_mut() = path.into();
+            *req.version_mut() = Version::HTTP_11;
+            req.headers_mut().insert(header::HOST, self.host.clone());
+        }
+        Ok(())
     }
 
     /// Reads the answer whole, so that nobody ever sees half of one.
     async fn read(
         &self,
         trail: &Trail,
-        answer: ::http::Response<hyper::body::Incoming>,
+        answer: ::http::Response<Incoming>,
     ) -> Result<Response, Problem> {
         let status = answer.status();
         let refused = |fault| Problem::UpstreamAnswerRefused { status, fault };
@@ -283,7 +281,7 @@ fn was_refused_unseen(error: &(dyn Error + 'static)) -> bool {
 
 /// How an exchange ends without an answer.
 enum Ended {
-    Broken(hyper_util::client::legacy::Error),
+    Broken(BoxError),
     Late,
 }
 
@@ -299,6 +297,11 @@ impl Begun {
         if !self.is_set.swap(true, Ordering::Relaxed) {
             self.news.notify_one();
         }
+    }
+
+    /// It has not, after all.
+    fn unset(&self) {
+        self.is_set.store(false, Ordering::Relaxed);
     }
 
     fn is_set(&self) -> bool {

@@ -124,6 +124,10 @@ impl<'t> Builder<'t> {
 
     /// A string whose escapes have been replaced.
     pub(super) fn add_unescaped(&mut self, string: &str) {
+        if self.found.unescaped.is_empty() {
+            // Mostly room for them all: no text grows by losing its escapes.
+            self.found.unescaped.reserve(self.text.len() / 4);
+        }
         let from = self.found.unescaped.len();
         self.found.unescaped.push_str(string);
         let to = self.found.unescaped.len();

@@ -44,7 +44,7 @@ pub fn add_fields((): &(), trail: &Trail, response: &mut Response) {
             trail.refusing_limit.get(),
         ),
     ];
-    let (mut policy, mut state) = (String::new(), String::new());
+    let (mut policy, mut state) = (String::with_capacity(48), String::with_capacity(48));
     for (name, standing) in limits {
         if let Some(standing) = standing {
             write_items(&mut policy, &mut state, name.name(), standing);

@@ -7,7 +7,7 @@
 use ::http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
     header::{
-        ACCEPT, ACCEPT_LANGUAGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE,
+        ACCEPT, ACCEPT_LANGUAGE, ALT_SVC, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST,
         PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE,
         TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT, VIA,
     },
@@ -26,8 +26,8 @@ const OUR_NAME: HeaderValue =
     HeaderValue::from_static(concat!("portaria/", env!("CARGO_PKG_VERSION")));
 const OUR_HOP: HeaderValue = HeaderValue::from_static("1.1 portaria");
 
-/// The request that goes out. The upstream adds `Host`; `add_credential` has the last
-/// word.
+/// The request that goes out. Its `Host` is filled in by the upstream, which knows it;
+/// `add_credential` has the last word.
 pub fn outgoing(
     head: &Parts,
     trail: &std::sync::Arc<Trail>,
@@ -42,6 +42,7 @@ pub fn outgoing(
 
     let fields = outgoing.headers_mut();
     fields.reserve(12);
+    fields.insert(HOST, HeaderValue::from_static(""));
     for name in [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE] {
         for value in head.headers.get_all(&name) {
             fields.append(&name, value.clone());

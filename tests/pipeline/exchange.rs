@@ -70,6 +70,8 @@ async fn what_goes_out_is_what_the_contract_lists_and_no_more() {
     assert_eq!(
         fields(received),
         [
+            // The place is kept for it, first; the wire knows it.
+            ("host", ""),
             ("accept", "application/json, */*;q=0.5"),
             ("accept", "text/plain"),
             ("accept-language", "pt-BR"),
