@@ -11,6 +11,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     time::timeout,
 };
@@ -25,6 +26,7 @@ use crate::{
     plan::Plan,
     server::{self, Access, Bound, Limits, Passed},
     upstream::Upstream,
+    workers::Workers,
 };
 
 /// Background work, all of it. The stop waits for it.
@@ -36,6 +38,11 @@ impl Tasks {
     #[expect(clippy::disallowed_methods, reason = "this is the one place")]
     pub fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
         drop(tokio::spawn(self.0.track_future(work)));
+    }
+
+    /// Starts some on this runtime.
+    fn start_on(&self, runtime: &Handle, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.0.spawn_on(work, runtime));
     }
 
     /// Waits until none is left.
@@ -84,37 +91,65 @@ pub enum Ended {
 /// A gateway that listens, ready to run.
 #[derive(Debug)]
 pub struct App {
-    servers: Vec<Bound>,
+    desks: Vec<Desk>,
     admin: Bound,
     plan: Plan,
     shared: Shared,
+    workers: Workers,
+}
+
+/// What one worker serves with. Its pipeline ends in its own pool of upstream connections.
+#[derive(Debug)]
+struct Desk {
+    runtime: Handle,
     pipeline: Pipeline,
+    servers: Vec<Bound>,
 }
 
 impl App {
-    /// Binds the listeners.
+    /// Binds the listeners, to serve on the runtime of the caller alone.
     ///
     /// # Errors
     /// An address cannot be had. The plan is sound, so nothing else can fail for
     /// reasons of the config.
     pub async fn bind(plan: Plan) -> io::Result<Self> {
-        Self::bind_with(plan, Passed::none()).await
+        Self::bind_with(plan, Passed::none(), Workers::here()).await
     }
 
-    /// The same, with sockets that were passed to this process.
+    /// The same, with sockets that were passed to this process, to serve on these threads.
     ///
     /// # Errors
     /// As with [`bind`](Self::bind); or a socket was not passed.
-    pub async fn bind_with(plan: Plan, mut passed: Passed) -> io::Result<Self> {
+    pub async fn bind_with(plan: Plan, mut passed: Passed, workers: Workers) -> io::Result<Self> {
         let shared = Shared::new(&plan);
         shared.metrics.knows(&plan);
-        let upstream = Upstream::new(&plan.upstream).map_err(io::Error::other)?;
-        let pipeline = pipeline(&plan, &shared, upstream).map_err(io::Error::other)?;
         let mut servers = Vec::new();
         for address in &plan.listen {
             let bound = Bound::bind(address, plan.unix, &mut passed).await?;
             let speak = |bound: Bound| bound.with_tls(plan.tls.clone());
             servers.extend(bound.into_iter().map(speak));
+        }
+        let desk = |runtime: &Handle| {
+            let upstream = Upstream::new(&plan.upstream).map_err(io::Error::other)?;
+            io::Result::Ok(Desk {
+                runtime: runtime.clone(),
+                pipeline: pipeline(&plan, &shared, upstream).map_err(io::Error::other)?,
+                servers: Vec::new(),
+            })
+        };
+        let mut desks: Vec<Desk> = workers
+            .runtimes()
+            .iter()
+            .map(desk)
+            .collect::<Result<_, _>>()?;
+        for server in servers {
+            for (bound, desk) in server
+                .share(workers.runtimes())?
+                .into_iter()
+                .zip(&mut desks)
+            {
+                desk.servers.push(bound);
+            }
         }
         let admin = Bound::bind(&plan.admin, Access::default(), &mut passed).await?;
         let [admin] = <[Bound; 1]>::try_from(admin).map_err(|several| {
@@ -126,17 +161,25 @@ impl App {
             tracing::warn!(name, "nobody listens on a socket that was passed");
         }
         Ok(Self {
-            servers,
+            desks,
             admin,
             plan,
             shared,
-            pipeline,
+            workers,
         })
     }
 
     /// The addresses where applications connect; port 0 is a real one by now.
     pub fn addresses(&self) -> Vec<Address> {
-        self.servers.iter().map(Bound::address).collect()
+        self.servers().map(Bound::address).collect()
+    }
+
+    fn servers(&self) -> impl Iterator<Item = &Bound> {
+        // Every desk has all of them.
+        self.desks
+            .first()
+            .into_iter()
+            .flat_map(|desk| &desk.servers)
     }
 
     /// The address where operators look.
@@ -147,7 +190,7 @@ impl App {
     /// Serves until the first stop, then drains until all is done, the time is over, or
     /// the second stop.
     pub async fn run(self, mut stop: impl AsyncFnMut()) -> Ended {
-        for server in &self.servers {
+        for server in self.servers() {
             let tls = server.tls().is_some();
             tracing::info!(listener = "server", address = %server.address(), tls, "listening");
         }
@@ -156,15 +199,18 @@ impl App {
         let stopping = CancellationToken::new();
         let connections = Tasks::default();
         let limits = Limits::from(&self.plan);
-        for server in self.servers {
-            connections.start(server::serve(
-                server,
-                limits.clone(),
-                self.pipeline.clone(),
-                self.shared.clone(),
-                connections.clone(),
-                stopping.clone(),
-            ));
+        for desk in self.desks {
+            for server in desk.servers {
+                let serving = server::serve(
+                    server,
+                    limits.clone(),
+                    desk.pipeline.clone(),
+                    self.shared.clone(),
+                    connections.clone(),
+                    stopping.clone(),
+                );
+                connections.start_on(&desk.runtime, serving);
+            }
         }
         // Keeps answering while the rest drains.
         let admin_stops = CancellationToken::new();
@@ -220,6 +266,8 @@ impl App {
                 "stopped with requests cut; what became of them is unknown"
             ),
         }
+        // Whoever is still at work was given all the time there is.
+        drop(self.workers);
         ended
     }
 }

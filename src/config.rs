@@ -56,6 +56,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// Who may connect to the unix sockets.
     pub unix: Unix,
+    /// Threads that serve. Left out: one for each processor that Portaria may use.
+    pub workers: Option<usize>,
     /// Connections that may be open at once; more wait to be accepted.
     pub max_connections: usize,
     /// Size of a request line with its headers. More is `headers-too-large`.
@@ -85,6 +87,7 @@ impl Default for Server {
             listen: vec![Address::Tcp(([127, 0, 0, 1], 8080).into())],
             tls: None,
             unix: Unix::default(),
+            workers: None,
             max_connections: 4096,
             max_head: Size::kib(16),
             max_in_flight: 1024,

@@ -8,6 +8,7 @@
 pub mod app;
 pub mod framing;
 pub mod server;
+pub mod workers;
 
 pub mod pipeline;
 pub mod stage;

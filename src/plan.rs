@@ -11,8 +11,10 @@ mod trust;
 mod upstream;
 
 use std::{
+    num::NonZeroUsize,
     path::PathBuf,
     sync::Arc,
+    thread,
     time::{Duration, SystemTime},
 };
 
@@ -41,6 +43,8 @@ pub struct Plan {
     pub admin: Address,
     /// How the log is written.
     pub log: (LogFormat, String),
+    /// Threads that serve applications.
+    pub workers: usize,
     /// Connections that may be open at once.
     pub max_connections: usize,
     /// Requests that may be in flight at once.
@@ -156,6 +160,7 @@ impl Judge<'_> {
             tls,
             admin: self.config.admin.listen.clone(),
             log: (self.config.log.format, self.config.log.level.clone()),
+            workers: server.workers.unwrap_or_else(processors),
             max_connections: server.max_connections,
             max_in_flight: server.max_in_flight,
             head_timeout: server.head_timeout.0,
@@ -204,4 +209,9 @@ impl Judge<'_> {
             );
         }
     }
+}
+
+/// Those that this process may use, by its affinity and its quota.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }

@@ -626,6 +626,7 @@ mod judging {
                 "5:12: `max_head` must be from `1 KiB` to `256 KiB`",
                 "6:10: `https://gateway.example.com` is no host name (write it without scheme, port and path: `gateway.example.com`)",
                 "7:8: no key may be used from a page, so no preflight would pass (give a key `allowed_domains`, or leave `cors` out)",
+                "8:11: `workers` must be from 1 to 1024",
                 r#"10:9: `level` cannot be read: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5 (write `error`, `warn`, `info`, `debug`, or a list like `warn,portaria=debug`)"#,
                 "13:7: the token would cross the network unprotected (write `https://`, or set `plaintext = true` if the network is to be trusted with it)",
                 "14:6: certificates are read from a file alone (write `file:/path/to/ca.pem`)",

@@ -14,6 +14,7 @@ use crate::{
     secret,
     server::{Passed, descriptors},
     telemetry,
+    workers::Workers,
 };
 
 /// Run the gateway
@@ -55,13 +56,12 @@ impl Serve {
             tracing::warn!("connections may have to wait: Portaria {too_few}");
         }
 
-        let runtime = runtime::Builder::new_multi_thread()
-            .thread_name("portaria-worker")
+        // For operators and signals; applications are served by the workers.
+        let runtime = runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .map_err(Failure::internal("cannot start threads"))?;
+            .map_err(Failure::internal("cannot start a runtime"))?;
         let ended = runtime.block_on(run(plan, passed));
-        // Whoever is still at work was given all the time there is.
         runtime.shutdown_background();
         match ended? {
             Ended::Cleanly => Ok(()),
@@ -73,7 +73,9 @@ impl Serve {
 async fn run(plan: Plan, passed: Passed) -> Result<Ended, Failure> {
     // Before anybody can connect: a signal from now on is a clean stop.
     let stop = app::signals().map_err(Failure::internal("cannot wait for signals"))?;
-    let app = App::bind_with(plan, passed).await;
+    let workers =
+        Workers::start(plan.workers).map_err(Failure::internal("cannot start threads"))?;
+    let app = App::bind_with(plan, passed, workers).await;
     let app = app.map_err(|error| Failure::Internal(error.to_string()))?;
     Ok(app.run(stop).await)
 }

@@ -15,6 +15,9 @@ use crate::{
     telemetry,
 };
 
+/// More than any machine has processors for; each costs memory and descriptors.
+const MAX_WORKERS: usize = 1024;
+
 impl Judge<'_> {
     pub(super) fn server(&mut self) {
         let server = &self.config.server;
@@ -42,6 +45,15 @@ impl Judge<'_> {
                 self.mistakes
                     .add(at(field), "nobody could call: it must be at least 1");
             }
+        }
+        if server
+            .workers
+            .is_some_and(|count| !(1..=MAX_WORKERS).contains(&count))
+        {
+            self.mistakes.add(
+                at("workers"),
+                format!("`workers` must be from 1 to {MAX_WORKERS}"),
+            );
         }
         if !(1024..=256 * 1024).contains(&server.max_head.0) {
             self.mistakes.add(

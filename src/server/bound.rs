@@ -8,12 +8,13 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     net::{TcpListener, UnixListener, UnixSocket, UnixStream},
+    runtime::Handle,
     time::{Instant, sleep},
 };
 
@@ -59,10 +60,10 @@ pub struct Bound {
     listener: Listener,
     address: Address,
     /// The file of the socket, if it is ours.
-    file: Option<PathBuf>,
+    file: Option<Arc<SocketFile>>,
     tls: Option<Arc<Tls>>,
-    /// When it last failed to accept.
-    failed: Option<Instant>,
+    /// When it last failed to accept, for whomever.
+    failed: Arc<Mutex<Option<Instant>>>,
 }
 
 #[derive(Debug)]
@@ -102,7 +103,7 @@ impl Bound {
             Address::Unix(path) => {
                 remove_stale(path).await?;
                 let mut bound = Self::new(Listener::Unix(listen_unix(path, access)?))?;
-                bound.file = Some(path.clone());
+                bound.file = Some(Arc::new(SocketFile(path.clone())));
                 Ok(vec![bound])
             }
             Address::Systemd(name) => {
@@ -125,8 +126,27 @@ impl Bound {
             address,
             file: None,
             tls: None,
-            failed: None,
+            failed: Arc::default(),
         })
+    }
+
+    /// The same socket for each of these runtimes: who has time accepts.
+    ///
+    /// # Errors
+    /// There are no more descriptors to be had.
+    pub fn share(self, runtimes: &[Handle]) -> io::Result<Vec<Self>> {
+        let listener = Socket::try_from(self.listener)?;
+        let one = |runtime: &Handle| {
+            let _entered = runtime.enter();
+            Ok(Self {
+                listener: Listener::of(listener.try_clone()?)?,
+                address: self.address.clone(),
+                file: self.file.clone(),
+                tls: self.tls.clone(),
+                failed: self.failed.clone(),
+            })
+        };
+        runtimes.iter().map(one).collect()
     }
 
     /// Lets it speak TLS, if it is on TCP.
@@ -155,15 +175,21 @@ impl Bound {
                 Ok(accepted) => return accepted,
                 Err(error) => {
                     // Once per burst: it comes back every 50 ms until descriptors are free.
-                    if self.failed.is_none_or(|last| QUIET < last.elapsed()) {
+                    if self.is_news() {
                         let address = &self.address;
                         tracing::warn!(%error, %address, "cannot accept connections; they wait");
                     }
-                    self.failed = Some(Instant::now());
                     sleep(PAUSE).await;
                 }
             }
         }
+    }
+
+    /// Notes a failure. Is it the first after a quiet time?
+    fn is_news(&self) -> bool {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = failed.replace(Instant::now());
+        last.is_none_or(|last| QUIET < last.elapsed())
     }
 }
 
@@ -191,12 +217,25 @@ impl Listener {
     }
 }
 
-impl Drop for Bound {
-    fn drop(&mut self) {
-        if let Some(path) = &self.file {
-            // Whoever finds it next would only be refused.
-            let _ = fs::remove_file(path);
+impl TryFrom<Listener> for Socket {
+    type Error = io::Error;
+
+    fn try_from(listener: Listener) -> io::Result<Self> {
+        match listener {
+            Listener::Tcp(listener) => listener.into_std().map(Self::Tcp),
+            Listener::Unix(listener) => listener.into_std().map(Self::Unix),
         }
+    }
+}
+
+/// The file of a unix socket, which goes when nobody listens any more.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Whoever finds it next would only be refused.
+        let _ = fs::remove_file(&self.0);
     }
 }
 

@@ -17,10 +17,19 @@ pub struct Passed {
     names: Vec<Option<String>>,
 }
 
-/// One of them.
+/// A socket that no runtime has yet.
 pub(super) enum Socket {
     Tcp(TcpListener),
     Unix(UnixListener),
+}
+
+impl Socket {
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(listener) => listener.try_clone().map(Self::Tcp),
+            Self::Unix(listener) => listener.try_clone().map(Self::Unix),
+        }
+    }
 }
 
 impl Passed {
