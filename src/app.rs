@@ -24,6 +24,7 @@ use crate::{
     middleware::{key::Keys, limits::PerChat, room::Room},
     pipeline::{Pipeline, pipeline},
     plan::Plan,
+    records::{Local, Store},
     server::{self, Access, Bound, Limits, Passed},
     upstream::Upstream,
     workers::Workers,
@@ -64,6 +65,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The places for requests in flight.
     pub room: Room,
+    /// What has become of messages that have a name.
+    pub records: Arc<dyn Store>,
     /// Background work that the stop waits for.
     pub tasks: Tasks,
 }
@@ -74,6 +77,7 @@ impl Shared {
         Self {
             metrics: Arc::default(),
             room: Room::new(plan.max_in_flight),
+            records: Arc::new(Local::default()),
             tasks: Tasks::default(),
         }
     }

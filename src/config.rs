@@ -20,7 +20,9 @@ mod values;
 pub use load::{Loaded, load};
 pub use mistakes::{Mistake, Mistakes, Path, Segment};
 pub use shape::json_schema;
-pub use values::{Address, FileMode, Limit, Misread, Period, Rate, Size, Source, Timestamp};
+pub use values::{
+    Address, FileMode, Limit, Misread, Period, Rate, RecordStore, Size, Source, Timestamp,
+};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -42,6 +44,8 @@ pub struct Config {
     pub keys: Vec<Key>,
     /// Limits that hold for all keys together.
     pub limits: Limits,
+    /// What is remembered of messages that were sent with an `Idempotency-Key`.
+    pub idempotency: Idempotency,
 }
 
 /// Where applications connect, and what one connection may take.
@@ -281,6 +285,9 @@ pub struct Route {
     /// Messages to one chat. Left out: no limit.
     #[serde(default)]
     pub per_chat: Option<Limit>,
+    /// Whether an `Idempotency-Key` is looked at.
+    #[serde(default)]
+    pub idempotency: Idempotent,
 }
 
 impl Route {
@@ -294,6 +301,7 @@ impl Route {
             schema_mode: Mode::Enforce,
             max_body: Self::default_max_body(),
             per_chat: Some(Limit::per_minute(10, 45)),
+            idempotency: Idempotent::Optional,
         }
     }
 
@@ -308,6 +316,19 @@ impl Route {
     fn default_max_body() -> Size {
         Size::kib(64)
     }
+}
+
+/// Whether an `Idempotency-Key` is looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Idempotent {
+    /// It is ignored.
+    Off,
+    /// A message that has one is sent once.
+    #[default]
+    Optional,
+    /// A message without one is refused.
+    Required,
 }
 
 /// Whether a broken rule refuses.
@@ -401,4 +422,30 @@ impl Default for Limits {
 pub enum LimitStore {
     /// In the memory of this process.
     Local,
+}
+
+/// What is remembered of messages that were sent with an `Idempotency-Key`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Idempotency {
+    /// For how long, from the first request on.
+    pub ttl: Period,
+    /// Of how many messages. More, with a key, are refused with `store-unavailable`.
+    pub max_entries: usize,
+    /// How many bytes that may take, answers included. More are refused likewise.
+    pub max_bytes: Size,
+    /// Where: `"local"`, in the memory of this process, or `"file:PATH"`, relative to this
+    /// file.
+    pub store: RecordStore,
+}
+
+impl Default for Idempotency {
+    fn default() -> Self {
+        Self {
+            ttl: Period::seconds(24 * 3600),
+            max_entries: 100_000,
+            max_bytes: Size::mib(128),
+            store: RecordStore::Local,
+        }
+    }
 }

@@ -26,6 +26,7 @@ pub mod gateway_key;
 pub mod json;
 pub mod jwt;
 pub mod limiter;
+pub mod records;
 pub mod schema;
 
 pub mod config;

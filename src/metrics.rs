@@ -49,6 +49,8 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Connections open
     pub connections: Gauge,
+    /// Messages with an Idempotency-Key, by what came of it
+    pub idempotency: Family<IdempotencyLabels, Counter>,
     /// When the token of a credential stops being valid, if it says so
     pub credential_expiry: Family<CredentialLabels, Gauge>,
     /// When a key stops being valid
@@ -78,6 +80,13 @@ pub struct RefusalLabels {
     pub key: Arc<str>,
     /// [`Problem::reason`](crate::problem::Problem::reason).
     pub reason: &'static str,
+}
+
+/// The label of `portaria_idempotency_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct IdempotencyLabels {
+    /// [`Verdict::name`](crate::middleware::idempotency::Verdict::name).
+    pub outcome: &'static str,
 }
 
 /// A credential's name.
@@ -126,6 +135,11 @@ impl Default for Metrics {
             ),
             in_flight: count(on, "requests_in_flight", "Requests being worked on"),
             connections: count(on, "connections", "Connections open"),
+            idempotency: count(
+                on,
+                "idempotency",
+                "Messages with an Idempotency-Key, by what came of it",
+            ),
             credential_expiry: time(
                 on,
                 "credential_expiry_timestamp",
@@ -193,6 +207,12 @@ impl Metrics {
                     key: key.clone(),
                     reason,
                 })
+                .inc();
+        }
+        if let Some(verdict) = trail.idempotency.get() {
+            let outcome = verdict.name();
+            self.idempotency
+                .get_or_create(&IdempotencyLabels { outcome })
                 .inc();
         }
         // From the rate limit on, the key was accepted.

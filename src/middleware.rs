@@ -7,6 +7,7 @@ pub mod cors;
 pub mod credential;
 pub mod domain;
 pub mod front;
+pub mod idempotency;
 pub mod key;
 pub mod limits;
 pub mod measure;

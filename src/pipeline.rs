@@ -19,11 +19,12 @@
 //! | rate | counts per key; after the two that cost a caller no quota |
 //! | body | a body is never read for a caller who is not allowed in |
 //! | schema | needs the whole body |
+//! | idempotency | whatever is refused before claims nothing; a repeat costs no limit and no message |
 //! | limits | only a message that would really go out counts |
 //! | credential | as late as possible: the token meets the request for one step only |
 //! | send | the wire |
 
-use std::convert::Infallible;
+use std::{convert::Infallible, sync::Arc};
 
 use tower::{
     ServiceBuilder,
@@ -35,8 +36,8 @@ use crate::{
     app::Shared,
     http::{Request, Response},
     middleware::{
-        answer, body, cors, credential, domain, front, key, limits, measure, rate_limit,
-        request_id, respond, room, run_to_end, schema, trace,
+        answer, body, cors, credential, domain, front, idempotency, key, limits, measure,
+        rate_limit, request_id, respond, room, run_to_end, schema, trace,
     },
     plan::{Plan, RoutePlan},
     route::{Route, Router},
@@ -56,10 +57,12 @@ pub fn pipeline(
     shared: &Shared,
     upstream: impl Below,
 ) -> Result<Pipeline, matchit::InsertError> {
-    let routes = plan
-        .routes
-        .iter()
-        .map(|plan| (Route::clone(&plan.route), route(plan, upstream.clone())));
+    let routes = plan.routes.iter().map(|plan| {
+        (
+            Route::clone(&plan.route),
+            route(plan, shared, upstream.clone()),
+        )
+    });
     let stack = ServiceBuilder::new()
         // Finish what was begun.
         .layer(run_to_end::layer(shared.tasks.clone()))
@@ -87,7 +90,13 @@ pub fn pipeline(
 }
 
 /// What a request for one route meets.
-fn route(plan: &RoutePlan, upstream: impl Below) -> Next {
+fn route(plan: &RoutePlan, shared: &Shared, upstream: impl Below) -> Next {
+    let once = plan.once.map(|rule| idempotency::Once {
+        route: plan.route.name.clone(),
+        rule,
+        store: shared.records.clone(),
+        tasks: shared.tasks.clone(),
+    });
     let stack = ServiceBuilder::new()
         // Who is calling?
         .layer(gate(Step::Key, plan.keys.clone(), key::check))
@@ -99,6 +108,10 @@ fn route(plan: &RoutePlan, upstream: impl Below) -> Next {
         .layer(stage(Step::Body, plan.body.clone(), body::read))
         // Is the message right?
         .layer(gate(Step::Schema, plan.rules.clone(), schema::check))
+        // Have we done this already?
+        .layer(option_layer(once.map(|once| {
+            stage(Step::Idempotency, Arc::new(once), idempotency::once)
+        })))
         // Does the upstream want one more?
         .layer(gate(Step::Limits, plan.per_chat.clone(), limits::check))
         // With whose token do we knock?

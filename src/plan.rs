@@ -4,6 +4,7 @@
 //! wrong is found here, all of it at once; after that nothing about the config can fail.
 //! This is the only module that sees both the tree and the types of the steps.
 
+mod idempotency;
 mod keys;
 mod routes;
 mod server;
@@ -19,11 +20,11 @@ use std::{
 };
 
 use crate::{
-    config::{Address, Config, Loaded, LogFormat, Mistakes, Path},
+    config::{Address, Config, Loaded, LogFormat, Mistakes, Path, RecordStore},
     limiter::Buckets,
     middleware::{
-        body, cors::Cors, credential::Credential, front::Front, key::Keys, limits::PerChat,
-        schema::Rules,
+        body, cors::Cors, credential::Credential, front::Front, idempotency::Rule, key::Keys,
+        limits::PerChat, schema::Rules,
     },
     route::Route,
     server::{Access, tls::Tls},
@@ -67,6 +68,8 @@ pub struct Plan {
     pub routes: Vec<RoutePlan>,
     /// With which tokens.
     pub credentials: Vec<Arc<Credential>>,
+    /// Where it is remembered which messages were sent.
+    pub records: RecordStore,
     /// Where messages go.
     pub upstream: Settings,
 }
@@ -82,6 +85,8 @@ pub struct RoutePlan {
     pub body: Arc<body::Limits>,
     /// What a message must keep.
     pub rules: Arc<Rules>,
+    /// What is asked of the names of messages, if those are looked at.
+    pub once: Option<Rule>,
     /// Messages to one chat.
     pub per_chat: Option<Arc<PerChat>>,
 }
@@ -140,6 +145,7 @@ impl Judge<'_> {
         let upstream = self.upstream();
         let credentials = self.credentials();
         let routes = self.routes();
+        let (records, terms) = self.idempotency();
         // Also those that have mistakes, or every key that names one would seem wrong too.
         let names: Vec<Arc<str>> = self
             .written_routes()
@@ -149,7 +155,7 @@ impl Judge<'_> {
         let by_hash = self.keys(&credentials, &names);
         let cors = self.cors(
             &by_hash,
-            routes.iter().map(|(route, ..)| route.method.clone()),
+            routes.iter().map(|judged| judged.route.method.clone()),
         );
         let keys = Arc::new(Keys::new(by_hash, self.surroundings.now));
         let server = &self.config.server;
@@ -174,19 +180,21 @@ impl Judge<'_> {
             cors,
             routes: routes
                 .into_iter()
-                .map(|(route, rules, max_body, per_chat)| RoutePlan {
-                    route: Arc::new(route),
+                .map(|judged| RoutePlan {
+                    route: Arc::new(judged.route),
                     keys: keys.clone(),
                     body: Arc::new(body::Limits {
-                        max_body,
+                        max_body: judged.max_body,
                         body_timeout,
                     }),
-                    rules: Arc::new(rules),
-                    per_chat: per_chat.map(|limit| Arc::new(Buckets::new(limit))),
+                    rules: Arc::new(judged.rules),
+                    once: idempotency::rule(judged.idempotency, terms),
+                    per_chat: judged.per_chat.map(|limit| Arc::new(Buckets::new(limit))),
                 })
                 .collect(),
             keys,
             credentials: credentials.into_values().collect(),
+            records,
             upstream: upstream?,
         })
     }

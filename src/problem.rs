@@ -69,6 +69,19 @@ pub enum Problem {
         /// The methods that are right.
         allow: HeaderValue,
     },
+    /// The route wants an `Idempotency-Key`, and there is none.
+    IdempotencyKeyRequired,
+    /// The `Idempotency-Key` is none.
+    IdempotencyKeyMalformed,
+    /// The message is on its way: an earlier request sends it.
+    IdempotencyInProgress {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// An earlier request may have sent the message, and nobody knows.
+    IdempotencyOutcomeUnknown,
+    /// Another message has this `Idempotency-Key`.
+    IdempotencyKeyReused,
     /// The body did not arrive in time.
     BodyTimeout,
     /// `Expect` asks for something other than `100-continue`.
@@ -134,6 +147,11 @@ pub enum Problem {
     CoolingDown {
         /// When it ends.
         retry_after: Duration,
+    },
+    /// What is kept outside a request cannot be had.
+    StoreUnavailable {
+        /// For our log only.
+        source: BoxError,
     },
     /// The gateway is about to stop.
     Draining,
@@ -259,6 +277,11 @@ impl Problem {
             Self::RouteNotAllowed => Code::RouteNotAllowed,
             Self::NoSuchRoute => Code::NoSuchRoute,
             Self::MethodNotAllowed { .. } => Code::MethodNotAllowed,
+            Self::IdempotencyKeyRequired => Code::IdempotencyKeyRequired,
+            Self::IdempotencyKeyMalformed => Code::IdempotencyKeyMalformed,
+            Self::IdempotencyInProgress { .. } => Code::IdempotencyInProgress,
+            Self::IdempotencyOutcomeUnknown => Code::IdempotencyOutcomeUnknown,
+            Self::IdempotencyKeyReused => Code::IdempotencyKeyReused,
             Self::BodyTimeout => Code::BodyTimeout,
             Self::ExpectationFailed => Code::ExpectationFailed,
             Self::MisdirectedRequest => Code::MisdirectedRequest,
@@ -277,6 +300,7 @@ impl Problem {
             Self::UpstreamTimeout => Code::UpstreamTimeout,
             Self::Overloaded => Code::Overloaded,
             Self::CoolingDown { .. } => Code::CoolingDown,
+            Self::StoreUnavailable { .. } => Code::StoreUnavailable,
             Self::Draining => Code::Draining,
         }
     }
@@ -308,8 +332,9 @@ impl Problem {
     pub fn cause(&self) -> Option<Cow<'_, str>> {
         if let Self::Internal { what, .. } = self {
             Some(Cow::Borrowed(what))
-        } else if let Self::UpstreamUnreachable { source } | Self::UpstreamBrokeOff { source } =
-            self
+        } else if let Self::UpstreamUnreachable { source }
+        | Self::UpstreamBrokeOff { source }
+        | Self::StoreUnavailable { source } = self
         {
             Some(Cow::Owned(causes(&**source)))
         } else if let Self::OriginNotAllowed { host: Some(host) } = self {

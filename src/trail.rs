@@ -20,7 +20,7 @@ use crate::{
     http::Request,
     language::Language,
     limiter::Standing,
-    middleware::key::Client,
+    middleware::{idempotency::Verdict, key::Client},
     problem::{Delivery, Problem},
 };
 
@@ -44,6 +44,8 @@ pub enum Step {
     Body,
     /// Is the message right?
     Schema,
+    /// Have we done this already?
+    Idempotency,
     /// Does the upstream want one more?
     Limits,
     /// With whose token do we knock?
@@ -54,7 +56,7 @@ pub enum Step {
 
 impl Step {
     /// All of them, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Room,
         Self::Front,
         Self::Route,
@@ -63,6 +65,7 @@ impl Step {
         Self::Rate,
         Self::Body,
         Self::Schema,
+        Self::Idempotency,
         Self::Limits,
         Self::Credential,
         Self::Send,
@@ -79,6 +82,7 @@ impl Step {
             Self::Rate => "rate",
             Self::Body => "body",
             Self::Schema => "schema",
+            Self::Idempotency => "idempotency",
             Self::Limits => "limits",
             Self::Credential => "credential",
             Self::Send => "send",
@@ -111,6 +115,10 @@ pub struct Trail {
     pub refusing_limit: OnceLock<Standing>,
     /// Bytes of its body.
     pub body_size: OnceLock<usize>,
+    /// What came of the name that its application gave it.
+    pub idempotency: OnceLock<Verdict>,
+    /// The request that had this name before.
+    pub repeat_of: OnceLock<Uuid>,
     /// What rules in `report` mode would have refused it for.
     reported: Mutex<Vec<&'static str>>,
     /// The step it has reached.
@@ -139,6 +147,8 @@ impl Trail {
             key_limit: OnceLock::new(),
             refusing_limit: OnceLock::new(),
             body_size: OnceLock::new(),
+            idempotency: OnceLock::new(),
+            repeat_of: OnceLock::new(),
             reported: Mutex::default(),
             step: AtomicU8::new(Step::Room as u8),
             fate: AtomicU8::new(NOT_SENT),

@@ -343,7 +343,7 @@ fn a_message_that_passes_is_explained_without_key_token_and_certificates() {
 
     let said = text(&ended.stdout);
     assert_eq!(ended.status.code(), Some(DONE), "{}", text(&ended.stderr));
-    assert_eq!(verdicts(said), [("passed", 11)]);
+    assert_eq!(verdicts(said), [("passed", 12)]);
     for part in [
         "\nrate        passed    no limit\n",
         &format!("strict JSON, {} bytes of 64 KiB\n", GOOD_MESSAGE.len()),
@@ -436,7 +436,7 @@ fn a_refusal_is_explained_by_the_stage_that_refuses() {
         let expected = [
             ("passed", passed),
             ("refused", 1),
-            ("not reached", 10 - passed),
+            ("not reached", 11 - passed),
         ];
         assert_eq!(verdicts(said), expected, "{said}");
         let (_, document) = said.split_once("\n\n  {").unwrap();
@@ -465,7 +465,7 @@ fn what_is_only_reported_is_explained_as_such_and_passes() {
 
     let said = text(&ended.stdout);
     assert_eq!(ended.status.code(), Some(DONE), "{}", text(&ended.stderr));
-    assert_eq!(verdicts(said), [("passed", 9), ("reported", 2)]);
+    assert_eq!(verdicts(said), [("passed", 10), ("reported", 2)]);
     for part in [
         "\ndomain      reported  origin-not-allowed\n",
         "\nschema      reported  invalid-message\n",

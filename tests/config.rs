@@ -185,11 +185,10 @@ mod reading {
         assert_told(
             "not-yet-built.toml",
             &[
-                "4:1: unknown field `idempotency`",
                 r#"7:9: "redis" is not a choice here (write "local")"#,
                 "8:1: unknown field `on_store_failure`",
                 "9:1: unknown field `replicas`",
-                "11:2: unknown section `idempotency`",
+                r#"12:9: "redis" is no store (write "local" or "file:/path")"#,
                 "14:2: unknown section `redis`",
                 "17:2: unknown section `traces`",
             ],
@@ -630,10 +629,13 @@ mod judging {
                 r#"10:9: `level` cannot be read: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5 (write `error`, `warn`, `info`, `debug`, or a list like `warn,portaria=debug`)"#,
                 "13:7: the token would cross the network unprotected (write `https://`, or set `plaintext = true` if the network is to be trusted with it)",
                 "14:6: certificates are read from a file alone (write `file:/path/to/ca.pem`)",
-                "17:9: `env:UNSET` is not set in the environment",
-                "18:14: `file:/nowhere/token` cannot be read: No such file or directory (os error 2)",
-                "19:10: `https://App.example.com` is no origin as browsers send it (write `https://app.example.com`, without a path, in lower case, or `forward`)",
-                "21:1: `Other` is no name: 1 to 64 of `a`-`z`, `0`-`9`, `_` and `-`",
+                "18:7: a message would be forgotten while it is on its way (it must be longer than `request_timeout` by more than 10 s)",
+                "18:15: nothing could be remembered: it must be at least 1",
+                "19:9: there is no folder `/nowhere`",
+                "22:9: `env:UNSET` is not set in the environment",
+                "23:14: `file:/nowhere/token` cannot be read: No such file or directory (os error 2)",
+                "24:10: `https://App.example.com` is no origin as browsers send it (write `https://app.example.com`, without a path, in lower case, or `forward`)",
+                "26:1: `Other` is no name: 1 to 64 of `a`-`z`, `0`-`9`, `_` and `-`",
             ],
         );
     }

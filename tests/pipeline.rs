@@ -18,6 +18,8 @@ mod cors;
 mod exchange;
 #[path = "pipeline/gateway.rs"]
 mod gateway;
+#[path = "pipeline/idempotency.rs"]
+mod idempotency;
 #[path = "pipeline/keys.rs"]
 mod keys;
 #[path = "pipeline/limits.rs"]

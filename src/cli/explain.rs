@@ -24,12 +24,12 @@ use super::{
 };
 use crate::{
     app::Shared,
-    config::{self, Config, Source},
+    config::{self, Config, Idempotent, RecordStore, Source},
     gateway_key::GatewayKey,
     http::{Body, Request, Response},
     json::Document,
     language::Language,
-    middleware::key::Client,
+    middleware::{idempotency::IDEMPOTENCY_KEY, key::Client},
     pipeline::pipeline,
     plan::{Plan, RoutePlan, Surroundings},
     problem::{Code, Problem},
@@ -148,6 +148,9 @@ impl Explain {
             .header(header::AUTHORIZATION, format!("Bearer {}", key.expose()))
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::CONTENT_LENGTH, message.len());
+        if route.once.is_some_and(|rule| rule.is_required) {
+            request = request.header(IDEMPOTENCY_KEY, "explain");
+        }
         if let Some(origin) = &self.origin {
             request = request.header(header::ORIGIN, origin.as_bytes());
         }
@@ -169,7 +172,8 @@ fn make_do(config: &mut Config, name: &str, key: &GatewayKey) -> Result<(), Fail
         credential.token = Source::Env(TOKEN_VARIABLE.to_owned());
         credential.next_token = None;
     }
-    // Nothing is sent, so no certificates are needed.
+    // Nothing is sent, so nothing has to be remembered, and no certificates are needed.
+    config.idempotency.store = RecordStore::Local;
     let upstream = &mut config.upstream;
     upstream.url = upstream.url.replacen("https://", "http://", 1);
     upstream.plaintext = true;
@@ -335,6 +339,11 @@ impl Story<'_> {
                 )
             }
             Step::Schema => route.schema.clone(),
+            Step::Idempotency => match route.idempotency {
+                Idempotent::Off => "not asked for".to_owned(),
+                Idempotent::Optional => "a new message".to_owned(),
+                Idempotent::Required => "a new message, with an Idempotency-Key".to_owned(),
+            },
             Step::Limits => match route.per_chat {
                 Some(per_chat) => format!("{} to one chat, {upstream} to Wegly", limit(per_chat)),
                 None => format!("{upstream} to Wegly"),

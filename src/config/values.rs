@@ -86,6 +86,7 @@ written_as_text! {
     Rate: "portaria-rate", like "20/s", by "^[0-9]+/(s|min|h)$";
     Source: SOURCE, like "file:/run/secrets/wegly-token", by "^(file:/|env:[A-Za-z_])";
     Address: "portaria-address", like "127.0.0.1:8080", by "^(unix:/|systemd:|[0-9]|\\[)";
+    RecordStore: "portaria-record-store", like "file:/var/lib/portaria/sent.redb", by "^(local$|file:.)";
     FileMode: "portaria-file-mode", like "0660", by "^0[0-7]{3}$";
     Timestamp: TIMESTAMP, like "2026-11-01T00:00:00Z", by "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
 }
@@ -310,6 +311,46 @@ impl fmt::Display for Source {
         match self {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Env(name) => write!(f, "env:{name}"),
+        }
+    }
+}
+
+/// Where it is remembered which messages were sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordStore {
+    /// `"local"`: in the memory of this process.
+    Local,
+    /// `"file:PATH"`.
+    File(PathBuf),
+}
+
+impl FromStr for RecordStore {
+    type Err = Misread;
+
+    fn from_str(text: &str) -> Result<Self, Misread> {
+        if text == "local" {
+            return Ok(Self::Local);
+        }
+        let path = text.strip_prefix("file:").filter(|path| !path.is_empty());
+        if let Some(path) = path {
+            return Ok(Self::File(path.into()));
+        }
+        Err(Misread {
+            problem: "is no store",
+            hint: if strsim::damerau_levenshtein(text, "local") <= 2 {
+                r#"did you mean "local"?"#
+            } else {
+                r#"write "local" or "file:/path""#
+            },
+        })
+    }
+}
+
+impl fmt::Display for RecordStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("local"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
         }
     }
 }

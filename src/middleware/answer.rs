@@ -1,7 +1,7 @@
 //! What does every answer carry?
 //!
-//! The request's name, whether the message may have gone out, and how the caller
-//! stands with its limits (draft-ietf-httpapi-ratelimit-headers-11, which is a draft
+//! The request's name, whether the message may have gone out, whether it is an answer
+//! that was given before, and how the caller stands with its limits (draft-ietf-httpapi-ratelimit-headers-11, which is a draft
 //! still).
 
 use std::{fmt::Write as _, sync::Arc};
@@ -11,7 +11,10 @@ use ::http::{HeaderName, HeaderValue};
 use crate::{
     http::Response,
     limiter::Standing,
-    middleware::request_id::X_REQUEST_ID,
+    middleware::{
+        idempotency::{IDEMPOTENT_REPLAYED, Verdict},
+        request_id::X_REQUEST_ID,
+    },
     problem::{LimitName, Problem},
     trail::Trail,
 };
@@ -35,6 +38,10 @@ pub fn add_fields((): &(), trail: &Trail, response: &mut Response) {
         PORTARIA_DELIVERY,
         HeaderValue::from_static(trail.delivery(problem.as_deref()).name()),
     );
+
+    if trail.idempotency.get() == Some(&Verdict::Replayed) {
+        headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    }
 
     let refusing = problem.as_deref().and_then(Problem::limit);
     let limits = [

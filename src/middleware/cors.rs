@@ -6,12 +6,13 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderName, HeaderValue, Method, header};
+use ::http::{HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::middleware::{
     answer::{PORTARIA_DELIVERY, RATELIMIT, RATELIMIT_POLICY},
     domain::{Domain, Origin},
+    idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED},
     key::X_PORTARIA_KEY,
     request_id::X_REQUEST_ID,
 };
@@ -48,13 +49,14 @@ impl Cors {
                 header::ACCEPT_LANGUAGE,
                 X_PORTARIA_KEY,
                 X_REQUEST_ID,
-                HeaderName::from_static("idempotency-key"),
+                IDEMPOTENCY_KEY,
             ])
             .expose_headers([
                 header::RETRY_AFTER,
                 header::WWW_AUTHENTICATE,
                 X_REQUEST_ID,
                 PORTARIA_DELIVERY,
+                IDEMPOTENT_REPLAYED,
                 RATELIMIT,
                 RATELIMIT_POLICY,
             ])

@@ -31,6 +31,8 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
     let chat = trail.chat.get().map(tracing::field::display);
     let body_bytes = trail.body_size.get();
     let answer_bytes = response.body().size_hint().exact();
+    let idempotency = trail.idempotency.get().map(|verdict| verdict.name());
+    let repeat_of = trail.repeat_of.get().map(tracing::field::display);
     let reason = problem.map(|problem| problem.reason());
     let step = problem.map(|_| trail.step().name());
     let reported = trail.reported();
@@ -54,6 +56,8 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
                 own_ms = milliseconds(durations.own),
                 body_bytes,
                 answer_bytes,
+                idempotency,
+                repeat_of,
                 reason,
                 step,
                 cause = cause.as_deref(),

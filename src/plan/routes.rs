@@ -4,11 +4,20 @@ use ::http::Method;
 
 use super::Judge;
 use crate::{
-    config::{self, Limit, Path},
+    config::{self, Idempotent, Limit, Path},
     middleware::schema::Rules,
     route::{ID, Route},
     schema::Schema,
 };
+
+/// A route that can be used.
+pub(super) struct Judged {
+    pub(super) route: Route,
+    pub(super) rules: Rules,
+    pub(super) max_body: usize,
+    pub(super) per_chat: Option<Limit>,
+    pub(super) idempotency: Idempotent,
+}
 
 impl Judge<'_> {
     /// The routes as written, or the one that is there when none is.
@@ -19,9 +28,9 @@ impl Judge<'_> {
         }
     }
 
-    pub(super) fn routes(&mut self) -> Vec<(Route, Rules, usize, Option<Limit>)> {
+    pub(super) fn routes(&mut self) -> Vec<Judged> {
         let all = self.written_routes();
-        let mut routes: Vec<(Route, Rules, usize, Option<Limit>)> = Vec::new();
+        let mut routes = Vec::new();
         for (index, written) in all.iter().enumerate() {
             let at = Path::new("routes").index(index);
             self.check_name(at.clone().key("name"), &written.name);
@@ -64,7 +73,13 @@ impl Judge<'_> {
                     schema,
                     mode: written.schema_mode,
                 };
-                routes.push((route, rules, written.max_body.0, written.per_chat));
+                routes.push(Judged {
+                    route,
+                    rules,
+                    max_body: written.max_body.0,
+                    per_chat: written.per_chat,
+                    idempotency: written.idempotency,
+                });
             }
         }
         routes

@@ -130,11 +130,16 @@ impl Problem {
     fn retry_after(&self) -> Option<u64> {
         if let Self::RateLimited { retry_after, .. }
         | Self::TooManyFailures { retry_after }
+        | Self::IdempotencyInProgress { retry_after }
         | Self::CoolingDown { retry_after } = self
         {
             Some(whole_seconds(*retry_after))
         } else {
-            matches!(self, Self::Overloaded | Self::Draining).then_some(1)
+            matches!(
+                self,
+                Self::Overloaded | Self::Draining | Self::StoreUnavailable { .. }
+            )
+            .then_some(1)
         }
     }
 

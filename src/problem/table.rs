@@ -53,6 +53,11 @@ table! {
     RouteNotAllowed,            FORBIDDEN,                       "route-not-allowed",            NotSent, "Route not allowed",         "Rota não permitida";
     NoSuchRoute,                NOT_FOUND,                       "no-such-route",                NotSent, "No such route",             "Rota inexistente";
     MethodNotAllowed,           METHOD_NOT_ALLOWED,              "method-not-allowed",           NotSent, "Method not allowed",        "Método não permitido";
+    IdempotencyKeyRequired,     BAD_REQUEST,                     "idempotency-key-required",     NotSent, "Idempotency key required",  "Chave de idempotência obrigatória";
+    IdempotencyKeyMalformed,    BAD_REQUEST,                     "idempotency-key-malformed",    NotSent, "Idempotency key malformed", "Chave de idempotência malformada";
+    IdempotencyInProgress,      CONFLICT,                        "idempotency-in-progress",      NotSent, "Message on its way",        "Mensagem a caminho";
+    IdempotencyOutcomeUnknown,  CONFLICT,                        "idempotency-outcome-unknown",  Unknown, "Outcome unknown",           "Resultado desconhecido";
+    IdempotencyKeyReused,       UNPROCESSABLE_ENTITY,            "idempotency-key-reused",       NotSent, "Idempotency key reused",    "Chave de idempotência reutilizada";
     BodyTimeout,                REQUEST_TIMEOUT,                 "body-timeout",                 NotSent, "Body too slow",             "Corpo lento demais";
     BodyTooLarge,               PAYLOAD_TOO_LARGE,               "body-too-large",               NotSent, "Body too large",            "Corpo grande demais";
     UriTooLong,                 URI_TOO_LONG,                    "uri-too-long",                 NotSent, "URI too long",              "URI longa demais";
@@ -70,6 +75,7 @@ table! {
     UpstreamAnswerRefused,      BAD_GATEWAY,                     "upstream-answer-refused",      Sent,    "Upstream answer refused",    "Resposta do upstream recusada";
     Overloaded,                 SERVICE_UNAVAILABLE,             "overloaded",                   NotSent, "Overloaded",                "Sobrecarregado";
     CoolingDown,                SERVICE_UNAVAILABLE,             "cooling-down",                 NotSent, "Cooling down",              "Em pausa";
+    StoreUnavailable,           SERVICE_UNAVAILABLE,             "store-unavailable",            NotSent, "Store unavailable",         "Armazenamento indisponível";
     Draining,                   SERVICE_UNAVAILABLE,             "draining",                     NotSent, "Draining",                  "Encerrando";
     UpstreamTimeout,            GATEWAY_TIMEOUT,                 "upstream-timeout",             Unknown, "Upstream timeout",          "O upstream não respondeu a tempo";
 }

@@ -72,6 +72,26 @@ impl Problem {
                 "The path is right, the method is not. `Allow` lists those that are.",
                 "O caminho está certo, o método não. `Allow` lista os que estão.",
             ),
+            Self::IdempotencyKeyRequired => (
+                "This route wants a name for each message: send an `Idempotency-Key`, a new one for a new message and the same one for a repeat.",
+                "Esta rota quer um nome para cada mensagem: envie um `Idempotency-Key`, um novo para cada mensagem nova e o mesmo para uma repetição.",
+            ),
+            Self::IdempotencyKeyMalformed => (
+                "The `Idempotency-Key` must be 1 to 255 visible ASCII characters, in quotes or not.",
+                "O `Idempotency-Key` deve ter de 1 a 255 caracteres ASCII visíveis, entre aspas ou não.",
+            ),
+            Self::IdempotencyInProgress { .. } => (
+                "An earlier request with this `Idempotency-Key` is still on its way. This one sent nothing: ask again for its answer.",
+                "Uma requisição anterior com este `Idempotency-Key` ainda está em andamento. Esta não enviou nada: pergunte novamente pela resposta.",
+            ),
+            Self::IdempotencyOutcomeUnknown => (
+                "An earlier request with this `Idempotency-Key` may have sent the message, and nobody knows. It is not sent again. Look at the chat; to send it all the same, use a new key.",
+                "Uma requisição anterior com este `Idempotency-Key` pode ter enviado a mensagem, e ninguém sabe. Ela não é enviada de novo. Olhe o chat; para enviá-la mesmo assim, use uma chave nova.",
+            ),
+            Self::IdempotencyKeyReused => (
+                "Another message was sent with this `Idempotency-Key`. A new message wants a new key.",
+                "Outra mensagem foi enviada com este `Idempotency-Key`. Uma mensagem nova pede uma chave nova.",
+            ),
             Self::BodyTimeout => (
                 "The body did not arrive in time.",
                 "O corpo não chegou a tempo.",
@@ -151,6 +171,10 @@ impl Problem {
             Self::Overloaded => (
                 "The gateway has as many requests in flight as it may have. Nothing was sent: try again.",
                 "O gateway já tem tantas requisições em andamento quanto pode. Nada foi enviado: tente novamente.",
+            ),
+            Self::StoreUnavailable { .. } => (
+                "What the gateway has to remember cannot be had at the moment. Nothing was sent: try again.",
+                "O que o gateway precisa lembrar não está disponível no momento. Nada foi enviado: tente novamente.",
             ),
             Self::Draining => (
                 "The gateway is about to stop. Nothing was sent: try again.",

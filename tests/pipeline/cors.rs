@@ -117,6 +117,7 @@ fn assert_readable(answer: &Answer) {
     for name in [
         "x-request-id",
         "portaria-delivery",
+        "idempotent-replayed",
         "retry-after",
         "www-authenticate",
         "ratelimit",

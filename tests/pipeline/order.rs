@@ -42,7 +42,8 @@ async fn a_request_that_breaks_every_rule_hears_of_the_first_that_is_left() {
         answer.json()["code"].as_str().unwrap().to_owned()
     };
     let repaired = || post_by("shop").set("origin", SHOP);
-    let invalid = || repaired().with_body("{}");
+    let misnamed = || repaired().set("idempotency-key", "a b");
+    let invalid = || misnamed().with_body("{}");
     let no_json = || invalid().set("content-type", "text/plain");
     let from_elsewhere = || no_json().set("origin", "https://other.example");
     let expired = || {
@@ -64,6 +65,8 @@ async fn a_request_that_breaks_every_rule_hears_of_the_first_that_is_left() {
     assert_eq!(heard(no_json()).await, "unsupported-media-type");
     advance(Duration::from_secs(1)).await;
     assert_eq!(heard(invalid()).await, "invalid-message");
+    advance(Duration::from_secs(1)).await;
+    assert_eq!(heard(misnamed()).await, "idempotency-key-malformed");
     advance(Duration::from_secs(1)).await;
     assert_eq!(heard(repaired()).await, "cooling-down");
     advance(Duration::from_secs(30)).await;
@@ -218,4 +221,36 @@ async fn a_message_that_goes_out_with_the_next_token_costs_no_more_quota() {
     assert_eq!(gateway.send(post()).await.status, 200);
     assert_eq!(gateway.send(post()).await.json()["limit"], "upstream");
     assert_eq!(gateway.wegly.received().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_repeat_costs_neither_the_chat_nor_the_upstream_its_quota() {
+    let gateway = Gateway::new(
+        &[
+            "limits = { upstream = { rate = '1/h', burst = 2 } }\n",
+            &route("per_chat = { rate = '1/h', burst = 2 }"),
+        ]
+        .concat(),
+    );
+    let named = |name| post().set("idempotency-key", name);
+
+    for name in ["a", "a", "b", "a", "b", "b"] {
+        assert_eq!(gateway.send(named(name)).await.status, 200);
+    }
+
+    assert_eq!(gateway.send(named("c")).await.json()["limit"], "chat");
+    assert_eq!(gateway.wegly.received().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_message_leaves_its_name_free() {
+    let gateway = Gateway::new("");
+    let named = || post().set("idempotency-key", "a");
+
+    for wrong in ["{", "{}"] {
+        let answer = gateway.send(named().with_body(wrong)).await;
+        assert!([400, 422].contains(&answer.status));
+    }
+
+    assert_eq!(gateway.send(named()).await.status, 200);
 }

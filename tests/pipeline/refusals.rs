@@ -16,7 +16,7 @@ use crate::{
 /// The table of the contract, with the fields and members that a refusal has beyond
 /// those that all have.
 #[rustfmt::skip] // a table reads best as a table
-const TABLE: [Row; 29] = [
+const TABLE: [Row; 35] = [
     (400, "malformed-request",            "not_sent", &[CLOSE], &[]),
     (400, "invalid-path-parameter",       "not_sent", &[], &[]),
     (400, "malformed-json",               "not_sent", &[], &[]),
@@ -27,6 +27,11 @@ const TABLE: [Row; 29] = [
     (403, "route-not-allowed",            "not_sent", &[], &[]),
     (404, "no-such-route",                "not_sent", &[], &[]),
     (405, "method-not-allowed",           "not_sent", &[("allow", "POST, PUT")], &[]),
+    (400, "idempotency-key-required",     "not_sent", &[], &[]),
+    (400, "idempotency-key-malformed",    "not_sent", &[], &[]),
+    (409, "idempotency-in-progress",      "not_sent", &[("retry-after", "1")], &["retry_after"]),
+    (409, "idempotency-outcome-unknown",  "unknown",  &[], &[]),
+    (422, "idempotency-key-reused",       "not_sent", &[], &[]),
     (408, "body-timeout",                 "not_sent", &[CLOSE], &[]),
     (417, "expectation-failed",           "not_sent", &[], &[]),
     (421, "misdirected-request",          "not_sent", &[], &[]),
@@ -44,6 +49,7 @@ const TABLE: [Row; 29] = [
     (502, "upstream-answer-refused",      "sent",     &[], &["upstream_status"]),
     (503, "overloaded",                   "not_sent", &[("retry-after", "1")], &["retry_after"]),
     (503, "cooling-down",                 "not_sent", &[("retry-after", "7")], &["retry_after"]),
+    (503, "store-unavailable",            "not_sent", &[("retry-after", "1")], &["retry_after"]),
     (503, "draining",                     "not_sent", &[("retry-after", "1"), CLOSE], &["retry_after"]),
     (504, "upstream-timeout",             "unknown",  &[], &[]),
 ];
@@ -193,12 +199,13 @@ async fn an_answer_that_is_not_passed_on_is_told_with_its_status() {
     assert_eq!(answer.json()["upstream_status"], 404);
 }
 
-/// Four applications and two routes, one of them with two methods.
+/// Four applications, and a path with two methods; only one message may have a name.
 fn config() -> String {
     [
-        "server = { max_in_flight = 1, hosts = ['portaria.test'] }\n",
+        "server = { max_in_flight = 2, hosts = ['portaria.test'] }\n",
+        "idempotency = { max_entries = 1 }\n",
         &route(""),
-        &route("method = 'PUT'").replace("'interactive'", "'replace'"),
+        &route("method = 'PUT'\nidempotency = 'required'").replace("'interactive'", "'replace'"),
         &application("billing", ""),
         &application("slow", "rate_limit = { rate = '10/min', burst = 1 }"),
         &application("shop", "allowed_domains = ['shop.example.com']"),
@@ -212,6 +219,13 @@ fn config() -> String {
 pub async fn provoke(code: Code, language: &str) -> (Gateway, Answer) {
     let gateway = Gateway::new(&config());
     let wegly = &gateway.wegly;
+    let named = |name| post().set("idempotency-key", name);
+    // Each hangs up at once, and what was begun goes on.
+    let begin = async |request| {
+        wegly.will([Reply::Waits]);
+        let waits = gateway.begin(request);
+        assert!(tokio::time::timeout(Duration::ZERO, waits).await.is_err());
+    };
     let request = match code {
         Code::MalformedRequest => post().target("/a?canary-query"),
         Code::InvalidPathParameter => post().target(&PATH.replace("{id}", "7")),
@@ -223,6 +237,22 @@ pub async fn provoke(code: Code, language: &str) -> (Gateway, Answer) {
         Code::RouteNotAllowed => post_by("narrow"),
         Code::NoSuchRoute => post().target("/nowhere"),
         Code::MethodNotAllowed => post().with_method("GET"),
+        Code::IdempotencyKeyRequired => post().with_method("PUT"),
+        Code::IdempotencyKeyMalformed => named("canary text"),
+        Code::IdempotencyInProgress => {
+            begin(named("canary-text")).await;
+            named("canary-text")
+        }
+        Code::IdempotencyOutcomeUnknown => {
+            let source = "connection reset".into();
+            wegly.will([Reply::Fails(Problem::UpstreamBrokeOff { source })]);
+            gateway.send(named("canary-text")).await;
+            named("canary-text")
+        }
+        Code::IdempotencyKeyReused => {
+            gateway.send(named("canary-text")).await;
+            named("canary-text").with_body(message())
+        }
         Code::BodyTimeout => post().stream(Stalled("{\"canary-text\":")),
         Code::ExpectationFailed => post().set("expect", "canary-text"),
         Code::MisdirectedRequest => post().set("host", "canary-text.example"),
@@ -277,10 +307,8 @@ pub async fn provoke(code: Code, language: &str) -> (Gateway, Answer) {
             post()
         }
         Code::Overloaded => {
-            wegly.will([Reply::Waits]);
-            let waits = gateway.begin(post());
-            // Hangs up at once, and what was begun goes on.
-            assert!(tokio::time::timeout(Duration::ZERO, waits).await.is_err());
+            begin(post()).await;
+            begin(post()).await;
             post()
         }
         Code::CoolingDown => {
@@ -289,6 +317,10 @@ pub async fn provoke(code: Code, language: &str) -> (Gateway, Answer) {
             )]);
             gateway.send(post()).await;
             post()
+        }
+        Code::StoreUnavailable => {
+            gateway.send(named("canary-text")).await;
+            named("canary-text-2")
         }
         Code::Draining => {
             gateway.shared.room.drain();

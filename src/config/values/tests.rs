@@ -148,7 +148,14 @@ fn a_local_time_is_told_to_name_its_zone() {
 #[test]
 fn what_the_patterns_refuse_the_parsers_refuse_too() {
     let schema = serde_json::to_value(schemars::schema_for!((
-        Period, Size, Rate, Source, Address, FileMode, Timestamp
+        Period,
+        Size,
+        Rate,
+        Source,
+        Address,
+        RecordStore,
+        FileMode,
+        Timestamp
     )))
     .unwrap();
     let texts = [
@@ -174,6 +181,7 @@ fn what_the_patterns_refuse_the_parsers_refuse_too() {
         "0660",
         "1/min",
         "3d",
+        "local",
     ];
     let mut accepted = 0;
     for form in FORMS {
@@ -189,5 +197,5 @@ fn what_the_patterns_refuse_the_parsers_refuse_too() {
             accepted += 1;
         }
     }
-    assert_eq!(accepted, 18);
+    assert_eq!(accepted, 21);
 }
