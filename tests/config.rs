@@ -629,7 +629,7 @@ mod judging {
                 r#"10:9: `level` cannot be read: error parsing level filter: expected one of "off", "error", "warn", "info", "debug", "trace", or a number 0-5 (write `error`, `warn`, `info`, `debug`, or a list like `warn,portaria=debug`)"#,
                 "13:7: the token would cross the network unprotected (write `https://`, or set `plaintext = true` if the network is to be trusted with it)",
                 "14:6: certificates are read from a file alone (write `file:/path/to/ca.pem`)",
-                "18:7: a message would be forgotten while it is on its way (it must be longer than `request_timeout` by more than 10 s)",
+                "17:7: a message would be forgotten while it is on its way (it must be longer than `request_timeout` by more than 10 s)",
                 "18:15: nothing could be remembered: it must be at least 1",
                 "19:9: there is no folder `/nowhere`",
                 "22:9: `env:UNSET` is not set in the environment",
