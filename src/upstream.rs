@@ -156,9 +156,9 @@ impl Inner {
             () = sleep_until(trail.deadline) => Err(Ended::Late),
         };
         match answer {
-            Ok((answer, connection)) => {
+            Ok((answer, mut connection)) => {
                 trail.answered();
-                let answer = self.read(trail, answer).await?;
+                let answer = connection.beside(self.read(trail, answer)).await?;
                 self.pool.give_back(connection);
                 Ok(answer)
             }

@@ -5,15 +5,19 @@
 //! one which the upstream is closing at that moment: of a message that does, nobody can
 //! say what became of it.
 //!
-//! Nothing here runs beside a request, and a connection over HTTP/1.1 belongs to one
-//! request at a time.
+//! A connection over HTTP/1.1 belongs to one request at a time, and is run by it: what is
+//! to be written or read happens while the request waits for it ([`Connection::beside`]),
+//! and no other task has to be woken. One that waits is looked at when it is taken.
 
 use std::{
     fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -23,12 +27,15 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
     rt::Executor as _,
 };
-use hyper_rustls::HttpsConnector;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::connect::{Connection as _, HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
 use tower::{BoxError, ServiceExt as _};
 
 use super::Asked;
@@ -60,38 +67,84 @@ pub(super) struct State {
 #[derive(Default)]
 struct Idle {
     /// Used last, taken first.
-    http1: Vec<(Instant, http1::SendRequest<Asked>)>,
+    http1: Vec<(Instant, Http1)>,
     http2: Option<(Instant, http2::SendRequest<Asked>)>,
     is_swept: bool,
 }
 
 /// A connection, for one request.
-#[derive(Debug)]
 pub(super) struct Connection {
-    sender: Sender,
+    kind: Kind,
     /// Whether it may have been closed since it was used last.
     pub(super) is_used: bool,
 }
 
-#[derive(Debug)]
-enum Sender {
-    Http1(http1::SendRequest<Asked>),
+enum Kind {
+    Http1(Http1),
     Http2(http2::SendRequest<Asked>),
+}
+
+struct Http1 {
+    sender: http1::SendRequest<Asked>,
+    /// Reads and writes. None once the connection has ended.
+    driver: Option<Pin<Box<http1::Connection<Wire, Asked>>>>,
+}
+
+type Wire = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+impl Http1 {
+    /// Lets it read and write what it can at once.
+    fn turn(&mut self, cx: &mut Context<'_>) {
+        if let Some(driver) = &mut self.driver
+            && driver.as_mut().poll(cx).is_ready()
+        {
+            self.driver = None;
+        }
+    }
+
+    /// Whether it is still open and takes a request.
+    async fn is_ready(&mut self) -> bool {
+        poll_fn(|cx| {
+            self.turn(cx);
+            Poll::Ready(self.driver.is_some() && self.sender.is_ready())
+        })
+        .await
+    }
 }
 
 impl Connection {
     pub(super) fn is_http2(&self) -> bool {
-        matches!(self.sender, Sender::Http2(_))
+        matches!(self.kind, Kind::Http2(_))
     }
 
+    /// Sends a request and waits for the head of its answer.
     pub(super) async fn send(
         &mut self,
         req: ::http::Request<Asked>,
     ) -> Result<::http::Response<Incoming>, TrySendError<::http::Request<Asked>>> {
-        match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(req).await,
-            Sender::Http2(sender) => sender.try_send_request(req).await,
+        match &mut self.kind {
+            Kind::Http1(http1) => {
+                let answer = http1.sender.try_send_request(req);
+                self.beside(answer).await
+            }
+            Kind::Http2(sender) => sender.try_send_request(req).await,
         }
+    }
+
+    /// Waits for what comes over this connection, and lets the connection get on meanwhile.
+    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let done = work.as_mut().poll(cx);
+            match &mut self.kind {
+                Kind::Http1(http1) if done.is_pending() => {
+                    http1.turn(cx);
+                    work.as_mut().poll(cx)
+                }
+                Kind::Http1(_) | Kind::Http2(_) => done,
+            }
+        })
+        .await
     }
 }
 
@@ -101,9 +154,9 @@ impl Pool {
     /// # Errors
     /// There is none to be had within `connect_timeout`.
     pub(super) async fn connection(&self) -> Result<Connection, BoxError> {
-        if let Some(sender) = self.waiting() {
+        if let Some(kind) = self.waiting().await {
             return Ok(Connection {
-                sender,
+                kind,
                 is_used: true,
             });
         }
@@ -112,25 +165,22 @@ impl Pool {
             .map_err(|_elapsed| "no connection within the time for one")?
     }
 
-    fn waiting(&self) -> Option<Sender> {
-        let mut idle = self.idle();
+    async fn waiting(&self) -> Option<Kind> {
         let now = Instant::now();
         let is_kept = |used: Instant| now - used < self.idle_timeout;
-        if let Some((used, sender)) = &mut idle.http2
+        if let Some((used, sender)) = &mut self.idle().http2
             && is_kept(*used)
             && !sender.is_closed()
         {
             *used = now;
-            return Some(Sender::Http2(sender.clone()));
+            return Some(Kind::Http2(sender.clone()));
         }
-        for index in (0..idle.http1.len()).rev() {
-            let (used, sender) = &idle.http1[index];
-            // What was given back a moment ago may not be ready yet; it will be.
-            if sender.is_ready() && is_kept(*used) {
-                return Some(Sender::Http1(idle.http1.remove(index).1));
+        loop {
+            let (used, mut http1) = self.idle().http1.pop()?;
+            if is_kept(used) && http1.is_ready().await {
+                return Some(Kind::Http1(http1));
             }
         }
-        None
     }
 
     async fn open(&self) -> Result<Connection, BoxError> {
@@ -141,9 +191,9 @@ impl Pool {
         };
         let _opening = if is_shared {
             let turn = self.state.opening.lock().await;
-            if let Some(sender) = self.waiting() {
+            if let Some(kind) = self.waiting().await {
                 return Ok(Connection {
-                    sender,
+                    kind,
                     is_used: true,
                 });
             }
@@ -158,7 +208,7 @@ impl Pool {
             HttpVersion::Auto => stream.connected().is_negotiated_h2(),
         };
         self.state.chose_http2.store(is_http2, Ordering::Relaxed);
-        let sender = if is_http2 {
+        let kind = if is_http2 {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .handshake(stream)
@@ -167,19 +217,19 @@ impl Pool {
                 let _ = connection.await;
             });
             self.idle().http2 = Some((Instant::now(), sender.clone()));
-            Sender::Http2(sender)
+            Kind::Http2(sender)
         } else {
             let (sender, connection) = http1::Builder::new()
                 .max_buf_size(MAX_ANSWER_HEAD)
                 .handshake(stream)
                 .await?;
-            TokioExecutor::new().execute(async {
-                let _ = connection.await;
-            });
-            Sender::Http1(sender)
+            Kind::Http1(Http1 {
+                sender,
+                driver: Some(Box::pin(connection)),
+            })
         };
         Ok(Connection {
-            sender,
+            kind,
             is_used: false,
         })
     }
@@ -187,9 +237,9 @@ impl Pool {
     /// Gives a connection back, once its answer has been read.
     pub(super) fn give_back(self: &Arc<Self>, connection: Connection) {
         let mut idle = self.idle();
-        match connection.sender {
-            Sender::Http1(sender) => idle.http1.push((Instant::now(), sender)),
-            Sender::Http2(_) => {}
+        match connection.kind {
+            Kind::Http1(http1) => idle.http1.push((Instant::now(), http1)),
+            Kind::Http2(_) => {}
         }
         if !idle.is_swept {
             idle.is_swept = true;
@@ -210,8 +260,7 @@ impl Idle {
     /// Drops what is closed, and what was used last before `end`. When was the oldest of
     /// the others?
     fn forget(&mut self, end: Instant) -> Option<Instant> {
-        self.http1
-            .retain(|(used, sender)| end < *used && !sender.is_closed());
+        self.http1.retain(|(used, _)| end < *used);
         self.http2
             .take_if(|(used, sender)| *used <= end || sender.is_closed());
         let http1 = self.http1.first().map(|(used, _)| *used);
