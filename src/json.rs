@@ -9,10 +9,12 @@
 //!
 //! A refusal says what is wrong and where, and never repeats what was sent.
 //!
-//! serde_json reads, and what it finds is written down in a flat [`Document`]: a tree of
-//! `Value` would cost more than the reading.
+//! What is found is written down in a flat [`Document`]: a tree of `Value` would cost more
+//! than the reading. Plain messages are read by [`quick`]; whatever that one does not know
+//! is read, or refused, by serde_json.
 
 mod document;
+mod quick;
 
 use std::{borrow::Cow, cell::Cell, collections::HashSet};
 
@@ -108,6 +110,13 @@ impl Document {
             }
         })?;
 
+        match quick::read(&text, deepest) {
+            Some(found) => Ok(found.of(text)),
+            None => Self::parse_carefully(text, deepest),
+        }
+    }
+
+    fn parse_carefully(text: ByteString, deepest: usize) -> Result<Self, Malformed> {
         let refusal = Cell::new(None);
         let mut builder = Builder::new(&text);
         let strict = Strict {
@@ -479,6 +488,62 @@ mod tests {
             assert_eq!(refused.column, column);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_read_quickly_is_read_alike_with_care(
+            changes in proptest::collection::vec((0_usize..200, 0_usize..9, 0..PIECES.len()), 0..6)
+        ) {
+            let mut text = r#"{"a" : [ {"id":"x\n1","t":"Não"} , [] , 12, true],"b":{"c":null},"d":"\u00e7\ud83d\ude00"}"#.to_owned();
+            for (at, length, piece) in changes {
+                let characters: Vec<char> = text.chars().collect();
+                let at = at.min(characters.len());
+                let rest = (at + length).min(characters.len());
+                text = characters[..at].iter().collect::<String>() + PIECES[piece];
+                text.extend(&characters[rest..]);
+            }
+
+            let quickly = quick::read(&text, 3).map(|found| found.of(text.as_str().into()));
+            let carefully = Document::parse_carefully(text.as_str().into(), 3);
+
+            if let Some(quickly) = quickly {
+                assert!(carefully == Ok(quickly), "{text}");
+            }
+        }
+    }
+
+    const PIECES: [&str; 30] = [
+        "",
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"",
+        "\\",
+        "\\u",
+        "d83d",
+        "de00",
+        "0000",
+        "a",
+        "\"a\":",
+        "0",
+        "-1",
+        "12",
+        "1.5",
+        "1e3",
+        "012",
+        "99999999999999999999",
+        "true",
+        "nul",
+        " ",
+        "\n",
+        "ç",
+        "\u{1}",
+        "\0",
+        "\u{7f}",
+    ];
 
     #[test]
     fn a_refusal_says_where_in_both_languages_and_repeats_nothing() {

@@ -124,12 +124,26 @@ impl<'t> Builder<'t> {
 
     /// A string whose escapes have been replaced.
     pub(super) fn add_unescaped(&mut self, string: &str) {
+        let from = self.begin_unescaped();
+        self.unescaped().push_str(string);
+        self.end_unescaped(from);
+    }
+
+    /// A string with escapes begins; what they stand for is put into
+    /// [`unescaped`](Self::unescaped).
+    pub(super) fn begin_unescaped(&mut self) -> usize {
         if self.found.unescaped.is_empty() {
             // Mostly room for them all: no text grows by losing its escapes.
             self.found.unescaped.reserve(self.text.len() / 4);
         }
-        let from = self.found.unescaped.len();
-        self.found.unescaped.push_str(string);
+        self.found.unescaped.len()
+    }
+
+    pub(super) fn unescaped(&mut self) -> &mut String {
+        &mut self.found.unescaped
+    }
+
+    pub(super) fn end_unescaped(&mut self, from: usize) {
         let to = self.found.unescaped.len();
         self.add(Node::Unescaped { from, to });
     }
@@ -162,6 +176,13 @@ impl<'t> Builder<'t> {
 
     pub(super) fn has_member(&self, object: usize, count: usize, name: &str) -> bool {
         self.open_names(object, count).any(|other| other == name)
+    }
+
+    /// Whether the name that was added last is one of the `count` before it.
+    pub(super) fn repeats_a_name(&self, object: usize, count: usize) -> bool {
+        let last = self.found.text(self.text, self.found.nodes.len() - 1);
+        self.open_names(object, count)
+            .any(|other| Some(other) == last)
     }
 
     pub(super) fn names(&self, object: usize, count: usize) -> impl Iterator<Item = Cow<'t, str>> {
