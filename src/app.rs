@@ -26,6 +26,7 @@ use crate::{
     plan::Plan,
     records::{Local, Store},
     server::{self, Access, Bound, Limits, Passed},
+    stage::Next,
     upstream::Upstream,
     workers::Workers,
 };
@@ -135,6 +136,7 @@ impl App {
         }
         let desk = |runtime: &Handle| {
             let upstream = Upstream::new(&plan.upstream).map_err(io::Error::other)?;
+            let upstream = Next::new(upstream);
             io::Result::Ok(Desk {
                 runtime: runtime.clone(),
                 pipeline: pipeline(&plan, &shared, upstream).map_err(io::Error::other)?,

@@ -24,12 +24,9 @@
 //! | credential | as late as possible: the token meets the request for one step only |
 //! | send | the wire |
 
-use std::{convert::Infallible, sync::Arc};
+use std::{convert::Infallible, fmt, sync::Arc};
 
-use tower::{
-    ServiceBuilder,
-    util::{BoxCloneSyncService, option_layer},
-};
+use tower::{Service, ServiceBuilder, util::option_layer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use crate::{
@@ -37,16 +34,53 @@ use crate::{
     http::{Request, Response},
     middleware::{
         answer, body, cors, credential, domain, front, idempotency, key, limits, measure,
-        rate_limit, request_id, respond, room, run_to_end, schema, trace,
+        rate_limit, request_id, respond, room,
+        run_to_end::{self, Running},
+        schema, trace,
     },
     plan::{Plan, RoutePlan},
     route::{Route, Router},
-    stage::{Below, Next, gate, stage, watch},
+    stage::{Next, gate, optional, stage, watch},
     trail::Step,
 };
 
-/// A finished pipeline. It always answers: the error type is `Infallible`.
-pub type Pipeline = BoxCloneSyncService<Request, Response, Infallible>;
+/// A finished pipeline. It always answers.
+#[derive(Clone)]
+pub struct Pipeline(Arc<dyn Fn(Request) -> Running<Result<Response, Infallible>> + Send + Sync>);
+
+impl Pipeline {
+    /// Lets these steps answer. They are ready whenever they are asked; see
+    /// [`stage`](crate::stage).
+    pub fn new<I>(steps: I) -> Self
+    where
+        I: Service<
+                Request,
+                Error = Infallible,
+                Response = Response,
+                Future = Running<Result<Response, Infallible>>,
+            > + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self(Arc::new(move |req| steps.clone().call(req)))
+    }
+
+    /// Answers a request. Dropped before it is done, it is finished all the same.
+    pub fn answer(&self, req: Request) -> impl Future<Output = Response> + Send + use<> {
+        let running = (self.0)(req);
+        async move {
+            let Ok(response) = running.await;
+            response
+        }
+    }
+}
+
+impl fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pipeline(..)")
+    }
+}
 
 /// What every request meets, whatever its route.
 ///
@@ -55,7 +89,7 @@ pub type Pipeline = BoxCloneSyncService<Request, Response, Infallible>;
 pub fn pipeline(
     plan: &Plan,
     shared: &Shared,
-    upstream: impl Below,
+    upstream: Next,
 ) -> Result<Pipeline, matchit::InsertError> {
     let routes = plan.routes.iter().map(|plan| {
         (
@@ -86,11 +120,11 @@ pub fn pipeline(
         .layer(gate(Step::Room, shared.room.clone(), room::check))
         .layer(gate(Step::Front, plan.front.clone(), front::check))
         .service(Router::new(routes)?);
-    Ok(BoxCloneSyncService::new(stack))
+    Ok(Pipeline::new(stack))
 }
 
 /// What a request for one route meets.
-fn route(plan: &RoutePlan, shared: &Shared, upstream: impl Below) -> Next {
+fn route(plan: &RoutePlan, shared: &Shared, upstream: Next) -> Next {
     let once = plan.once.map(|rule| idempotency::Once {
         route: plan.route.name.clone(),
         rule,
@@ -109,7 +143,7 @@ fn route(plan: &RoutePlan, shared: &Shared, upstream: impl Below) -> Next {
         // Is the message right?
         .layer(gate(Step::Schema, plan.rules.clone(), schema::check))
         // Have we done this already?
-        .layer(option_layer(once.map(|once| {
+        .layer(optional(once.map(|once| {
             stage(Step::Idempotency, Arc::new(once), idempotency::once)
         })))
         // Does the upstream want one more?

@@ -10,14 +10,13 @@ use std::{
 };
 
 use ::http::{HeaderValue, Method, Uri};
-use futures_util::future::BoxFuture;
 use tower::Service;
 use uuid::Uuid;
 
 use crate::{
     http::{Request, Response},
     problem::Problem,
-    stage::Next,
+    stage::{Answering, Next},
     trail::{Step, Trail},
 };
 
@@ -107,7 +106,7 @@ impl Router {
 impl Service<Request> for Router {
     type Response = Response;
     type Error = Problem;
-    type Future = BoxFuture<'static, Result<Response, Problem>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
         Poll::Ready(Ok(()))

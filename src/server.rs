@@ -27,7 +27,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
-use tower::{BoxError, ServiceExt as _};
+use tower::BoxError;
 
 use self::tls::Tls;
 use crate::{
@@ -194,11 +194,8 @@ fn open_http1<S: Stream>(
         let mut req = req.map(Body::new);
         req.extensions_mut().insert(fault.clone());
         req.extensions_mut().insert(peer);
-        let answer = pipeline.clone().oneshot(req);
-        async move {
-            let Ok(response) = answer.await;
-            Ok::<_, Infallible>(response)
-        }
+        let answer = pipeline.answer(req);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

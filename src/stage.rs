@@ -8,7 +8,7 @@
 //! watch  fn(&S, &Trail, &mut Response)                                   only looks on
 //! ```
 //!
-//! A gate and a watch cost no allocation. A stage costs two small ones, and buys
+//! A gate and a watch cost no allocation. A stage costs one, for its future, and buys
 //! short compiler errors: its type does not depend on what is below it.
 //!
 //! This is the only clever file. No step ever says "not ready": what is full is
@@ -16,13 +16,13 @@
 //! clone of what is below it without asking first.
 
 use std::{
-    future::{Future, Ready, ready},
+    future::{Future, ready},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready as ready_or_return},
 };
 
-use futures_util::future::{BoxFuture, Either};
+use futures_util::future::BoxFuture;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service, layer::layer_fn};
 
@@ -32,11 +32,15 @@ use crate::{
     trail::{Step, Trail},
 };
 
+/// What becomes of a request below a step.
+pub type Answering = BoxFuture<'static, Result<Response, Problem>>;
+
 /// What a step asks of what is below it.
 ///
-/// An alias for tower's trait with this crate's types filled in.
+/// An alias for tower's trait with this crate's types filled in. The future is one type
+/// for all, so that a gate passes on what it gets from below as it is.
 pub trait Below:
-    Service<Request, Response = Response, Error = Problem, Future: Send + 'static>
+    Service<Request, Response = Response, Error = Problem, Future = Answering>
     + Clone
     + Send
     + Sync
@@ -45,7 +49,7 @@ pub trait Below:
 }
 
 impl<I> Below for I where
-    I: Service<Request, Response = Response, Error = Problem, Future: Send + 'static>
+    I: Service<Request, Response = Response, Error = Problem, Future = Answering>
         + Clone
         + Send
         + Sync
@@ -83,7 +87,7 @@ pub struct Gate<S, I> {
 impl<S, I: Below> Service<Request> for Gate<S, I> {
     type Response = Response;
     type Error = Problem;
-    type Future = Either<I::Future, Ready<Result<Response, Problem>>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
         self.below.poll_ready(cx)
@@ -94,8 +98,8 @@ impl<S, I: Below> Service<Request> for Gate<S, I> {
             .map(|trail| trail.enter(self.step))
             .and_then(|()| (self.check)(&self.state, &mut req));
         match passed {
-            Ok(()) => Either::Left(self.below.call(req)),
-            Err(problem) => Either::Right(ready(Err(problem))),
+            Ok(()) => self.below.call(req),
+            Err(problem) => Box::pin(ready(Err(problem))),
         }
     }
 }
@@ -147,7 +151,7 @@ where
 {
     type Response = Response;
     type Error = Problem;
-    type Future = BoxFuture<'static, Result<Response, Problem>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
         Poll::Ready(Ok(()))
@@ -162,21 +166,57 @@ where
     }
 }
 
+/// A step that a route may do without.
+pub fn optional<L, I>(step: Option<L>) -> impl Layer<I, Service = Next>
+where
+    L: Layer<I, Service: Below>,
+    I: Below,
+{
+    layer_fn(move |below: I| match &step {
+        Some(step) => Next::new(step.layer(below)),
+        None => Next::new(below),
+    })
+}
+
 /// What is below the current stage.
 #[derive(Clone)]
-pub struct Next(
-    Arc<dyn Fn(Request) -> BoxFuture<'static, Result<Response, Problem>> + Send + Sync>,
-);
+pub struct Next(Arc<dyn Fn(Request) -> Answering + Send + Sync>);
 
 impl Next {
     /// Hides the type of what is below.
     pub fn new(below: impl Below) -> Self {
-        Self(Arc::new(move |req| Box::pin(below.clone().call(req))))
+        Self(Arc::new(move |req| below.clone().call(req)))
+    }
+
+    /// The same for what ends a pipeline, whose future may be of any type.
+    pub fn ending<E>(end: E) -> Self
+    where
+        E: Service<Request, Response = Response, Error = Problem, Future: Send + 'static>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+    {
+        Self(Arc::new(move |req| Box::pin(end.clone().call(req))))
     }
 
     /// Passes the request on.
-    pub fn run(&self, req: Request) -> BoxFuture<'static, Result<Response, Problem>> {
+    pub fn run(&self, req: Request) -> Answering {
         (self.0)(req)
+    }
+}
+
+impl Service<Request> for Next {
+    type Response = Response;
+    type Error = Problem;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, req: Request) -> Answering {
+        self.run(req)
     }
 }
 

@@ -17,6 +17,7 @@ use portaria::{
     plan::{Plan, Surroundings},
     problem::Problem,
     server::{Limits, serve_one},
+    stage::Next,
     trail::{Step, Trail},
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -182,7 +183,8 @@ impl Gateway {
             .expect("a runtime needs little");
         let pipeline = {
             let _inside = runtime.enter();
-            pipeline(&plan, &Shared::new(&plan), upstream).expect("there is one route")
+            pipeline(&plan, &Shared::new(&plan), Next::ending(upstream))
+                .expect("there is one route")
         };
         Self {
             limits: Limits::from(&plan),

@@ -17,7 +17,7 @@ use clap::Args;
 use http::{HeaderMap, header};
 use serde_json::Value;
 use tokio::sync::mpsc;
-use tower::{ServiceExt as _, service_fn};
+use tower::service_fn;
 
 use super::{
     BAD, ConfigFile, Environment, FAINT, Failure, GOOD, STRONG, example, limit, routes, validate,
@@ -34,6 +34,7 @@ use crate::{
     plan::{Plan, RoutePlan, Surroundings},
     problem::{Code, Problem},
     route::ID,
+    stage::Next,
     trail::{Step, Trail},
 };
 
@@ -221,10 +222,10 @@ async fn follow(plan: &Plan, request: Request) -> Result<End, Failure> {
             Ok::<_, Problem>(Response::default())
         }
     });
-    let pipeline = pipeline(plan, &Shared::new(plan), wire).map_err(Failure::internal(
-        "the routes passed and cannot be put together",
-    ))?;
-    let Ok(answer) = pipeline.oneshot(request).await;
+    let pipeline = pipeline(plan, &Shared::new(plan), Next::ending(wire)).map_err(
+        Failure::internal("the routes passed and cannot be put together"),
+    )?;
+    let answer = pipeline.answer(request).await;
     let of_answer = answer.extensions();
     let refused = of_answer
         .get::<Arc<Trail>>()

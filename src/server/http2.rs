@@ -15,7 +15,7 @@ use ::http::header;
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, time::timeout};
-use tower::{BoxError, ServiceExt as _};
+use tower::BoxError;
 
 use super::{Limits, Server, Stream, chatter::Chatter};
 use crate::{app::Tasks, http::Body, middleware::key::failures::Peer};
@@ -55,9 +55,9 @@ pub(super) async fn serve(server: Server, stream: impl Stream, peer: Peer) -> Re
             let one = running.begin();
             let mut req = req.map(Body::new);
             req.extensions_mut().insert(peer);
-            let answer = pipeline.clone().oneshot(req);
+            let answer = pipeline.answer(req);
             async move {
-                let Ok(mut response) = answer.await;
+                let mut response = answer.await;
                 drop(one);
                 // Where the next request begins is never in doubt here, and the field is
                 // not allowed (RFC 9113 §8.2.2).

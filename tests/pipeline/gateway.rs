@@ -25,10 +25,11 @@ use portaria::{
     pipeline::{Pipeline, pipeline},
     plan::{Plan, Surroundings},
     problem::Problem,
+    stage::Next,
     trail::{Step, Trail},
 };
 use tokio::sync::Notify;
-use tower::{BoxError, ServiceExt as _, service_fn};
+use tower::{BoxError, service_fn};
 use uuid::Uuid;
 
 use crate::support::{Answer, CHAT, Received, TOKEN, key, message_saying};
@@ -112,7 +113,7 @@ impl Gateway {
             move |req| wegly.clone().play(req)
         });
         Self {
-            pipeline: pipeline(&plan, &shared, upstream).unwrap(),
+            pipeline: pipeline(&plan, &shared, Next::ending(upstream)).unwrap(),
             plan,
             shared,
             wegly,
@@ -127,9 +128,9 @@ impl Gateway {
     /// Sends a request to be answered when the future is polled. Dropped, the client
     /// has hung up.
     pub fn begin(&self, request: Request) -> impl Future<Output = Answer> + use<> {
-        let answer = self.pipeline.clone().oneshot(request);
+        let answer = self.pipeline.answer(request);
         async move {
-            let Ok(response) = answer.await;
+            let response = answer.await;
             let (parts, body) = response.into_parts();
             let mut answer = Answer::new(parts.status.as_u16())
                 .with_body(body.collect().await.unwrap().to_bytes());

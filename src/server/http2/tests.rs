@@ -9,11 +9,12 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tower::{service_fn, util::BoxCloneSyncService};
+use tower::{Layer as _, Service, service_fn};
 
 use super::*;
 use crate::{
     http::{Request, Response},
+    middleware::run_to_end,
     pipeline::Pipeline,
 };
 
@@ -156,7 +157,7 @@ async fn what_closes_an_http_1_connection_is_not_said_here() {
         headers.insert(header::CONNECTION, "close".parse().unwrap());
         Ok::<_, Infallible>(response)
     });
-    let mut peer = Peer::greet_with(BoxCloneSyncService::new(closing)).await;
+    let mut peer = Peer::greet_with(answering(closing)).await;
 
     peer.write(HEADERS, END_STREAM | END_HEADERS, 1, HEAD).await;
     let head = peer.read_until(HEADERS).await;
@@ -242,7 +243,7 @@ async fn flood(piece: impl Fn(u32) -> Vec<u8>) -> Option<u32> {
         served,
         stop: _stop,
         ..
-    } = Peer::greet_with(BoxCloneSyncService::new(service_fn(|req: Request| async {
+    } = Peer::greet_with(answering(service_fn(|req: Request| async {
         // As a stage that waits for the body.
         let _ = http_body_util::BodyExt::collect(req.into_body()).await;
         Ok::<_, Infallible>(Response::new(Body::full("hello")))
@@ -282,7 +283,7 @@ struct Peer {
 impl Peer {
     /// Connects, and says nothing.
     fn connect() -> Self {
-        Self::connect_to(BoxCloneSyncService::new(service_fn(async |_: Request| {
+        Self::connect_to(answering(service_fn(async |_: Request| {
             Ok::<_, Infallible>(Response::new(Body::full("hello")))
         })))
     }
@@ -371,13 +372,26 @@ impl Peer {
 
 /// A pipeline whose answers wait.
 fn waiting(go_on: Arc<Notify>) -> Pipeline {
-    BoxCloneSyncService::new(service_fn(move |_: Request| {
+    let steps = service_fn(move |_: Request| {
         let go_on = go_on.clone();
         async move {
             go_on.notified().await;
             Ok::<_, Infallible>(Response::new(Body::full("hello")))
         }
-    }))
+    });
+    answering(steps)
+}
+
+/// A pipeline of this one step.
+fn answering<S>(step: S) -> Pipeline
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    Pipeline::new(run_to_end::layer(Tasks::default()).layer(step))
 }
 
 struct Frame {
