@@ -13,7 +13,7 @@ use portaria::{
     http::{Body, Request, Response},
     json,
     middleware::key::failures::Peer,
-    pipeline::{Pipeline, pipeline},
+    pipeline::pipeline,
     plan::{Plan, Surroundings},
     problem::Problem,
     server::{Limits, serve_one},
@@ -157,8 +157,9 @@ impl Sent {
 
 struct Gateway {
     runtime: tokio::runtime::Runtime,
+    plan: Plan,
     limits: Limits,
-    pipeline: Pipeline,
+    upstream: Next,
     sent: Arc<Mutex<Vec<Sent>>>,
 }
 
@@ -181,25 +182,23 @@ impl Gateway {
             .start_paused(true)
             .build()
             .expect("a runtime needs little");
-        let pipeline = {
-            let _inside = runtime.enter();
-            pipeline(&plan, &Shared::new(&plan), Next::ending(upstream))
-                .expect("there is one route")
-        };
         Self {
             limits: Limits::from(&plan),
+            upstream: Next::ending(upstream),
+            plan,
             runtime,
-            pipeline,
             sent,
         }
     }
 
     /// Lets a client say this, and then no more. Returns what it heard, and what was sent
-    /// on meanwhile.
+    /// on meanwhile. No message is remembered for the next one that has its name.
     fn exchange(&self, bytes: &[u8]) -> (Vec<u8>, Vec<Sent>) {
         let said = self.runtime.block_on(async {
             let (mut client, server) = tokio::io::duplex(4 << 20);
-            let serving = serve_one(server, Peer(None), &self.limits, self.pipeline.clone());
+            let pipeline = pipeline(&self.plan, &Shared::new(&self.plan), self.upstream.clone());
+            let pipeline = pipeline.expect("there is one route");
+            let serving = serve_one(server, Peer(None), &self.limits, pipeline);
             let asking = async {
                 client.write_all(bytes).await.expect("there is room");
                 client.shutdown().await.expect("it ends");
