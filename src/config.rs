@@ -62,7 +62,8 @@ pub struct Server {
     pub unix: Unix,
     /// Threads that serve. Left out: one for each processor that Portaria may use.
     pub workers: Option<usize>,
-    /// Connections that may be open at once; more wait to be accepted.
+    /// Connections that may be open at once. For one more, the one that has waited longest
+    /// for a request is closed; while all are asked something, it waits.
     pub max_connections: usize,
     /// Size of a request line with its headers. More is `headers-too-large`.
     pub max_head: Size,
@@ -71,7 +72,8 @@ pub struct Server {
     /// From accepting a connection, or from the last answer, to a complete head. A TLS
     /// handshake has this time for itself.
     pub head_timeout: Period,
-    /// For the whole request body. Longer is `body-timeout`.
+    /// For the whole request body. Longer is `body-timeout`, and so is slower than 1 KiB/s
+    /// once a fifth of this time is over.
     pub body_timeout: Period,
     /// For a client that has stopped reading its answer; then it is cut off.
     pub write_timeout: Period,

@@ -10,6 +10,7 @@ mod chatter;
 pub mod descriptors;
 mod http2;
 mod passed;
+mod places;
 mod stalling;
 pub mod tls;
 
@@ -23,13 +24,15 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Semaphore,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
-use self::tls::Tls;
+use self::{
+    places::{Guest, Places},
+    tls::Tls,
+};
 use crate::{
     app::{Shared, Tasks},
     framing::Framed,
@@ -53,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 /// What a connection may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    connections: Arc<Semaphore>,
+    connections: Places,
     max_head: usize,
     head_timeout: Duration,
     write_timeout: Duration,
@@ -62,9 +65,7 @@ pub struct Limits {
 impl From<&Plan> for Limits {
     fn from(plan: &Plan) -> Self {
         Self {
-            connections: Arc::new(Semaphore::new(
-                plan.max_connections.min(Semaphore::MAX_PERMITS),
-            )),
+            connections: Places::new(plan.max_connections),
             max_head: plan.front.max_head,
             head_timeout: plan.head_timeout,
             write_timeout: plan.write_timeout,
@@ -86,23 +87,20 @@ pub async fn serve(
         limits,
         pipeline,
         tasks: shared.tasks,
-        stop: stop.clone(),
     };
     loop {
-        let Some(Ok(place)) = stop
-            .run_until_cancelled(server.limits.connections.clone().acquire_owned())
-            .await
-        else {
+        let Some((stream, peer)) = stop.run_until_cancelled(bound.accept()).await else {
             break;
         };
-        let Some((stream, peer)) = stop.run_until_cancelled(bound.accept()).await else {
+        let taken = server.limits.connections.take(&stop);
+        let Some(place) = stop.run_until_cancelled(taken).await else {
             break;
         };
         let (server, tls) = (server.clone(), bound.tls());
         let open = shared.metrics.connections.clone();
         open.inc();
         connections.start(async move {
-            if let Err(error) = server.serve(stream, peer, tls).await {
+            if let Err(error) = server.serve(stream, peer, tls, place.guest()).await {
                 tracing::debug!(error, "connection closed");
             }
             open.dec();
@@ -118,7 +116,6 @@ struct Server {
     pipeline: Pipeline,
     /// For what runs beside a connection.
     tasks: Tasks,
-    stop: CancellationToken,
 }
 
 impl Server {
@@ -128,40 +125,49 @@ impl Server {
         stream: impl Stream,
         peer: Peer,
         tls: Option<Arc<Tls>>,
+        guest: Arc<Guest>,
     ) -> Result<(), BoxError> {
         let stream = Stalling::new(stream, self.limits.write_timeout);
         let Some(tls) = tls else {
-            return self.serve_http1(stream, peer).await;
+            return self.serve_http1(stream, peer, guest).await;
         };
         let handshake = timeout(self.limits.head_timeout, tls.accept(stream));
         // Until it is done, nothing was asked.
-        let Some(stream) = self.stop.run_until_cancelled(handshake).await else {
+        let Some(stream) = guest.leave().run_until_cancelled(handshake).await else {
             return Ok(());
         };
         let stream = stream??;
         let (_, session) = stream.get_ref();
         match session.alpn_protocol() {
-            Some(tls::HTTP_2) => http2::serve(self, stream, peer).await,
-            Some(_) | None => self.serve_http1(stream, peer).await,
+            Some(tls::HTTP_2) => http2::serve(self, stream, peer, guest).await,
+            Some(_) | None => self.serve_http1(stream, peer, guest).await,
         }
     }
 
-    async fn serve_http1(self, stream: impl Stream, peer: Peer) -> Result<(), BoxError> {
-        let mut connection = pin!(open_http1(stream, peer, &self.limits, self.pipeline));
+    async fn serve_http1(
+        self,
+        stream: impl Stream,
+        peer: Peer,
+        guest: Arc<Guest>,
+    ) -> Result<(), BoxError> {
+        let leave = guest.leave();
+        let connection = open_http1(stream, peer, &self.limits, self.pipeline, guest);
+        let mut connection = pin!(connection);
         tokio::select! {
             // What has arrived is read first, and is answered: hyper closes a connection on
             // which no request runs without a look at it.
             biased;
             ended = connection.as_mut() => return Ok(ended?),
-            () = stopped_a_turn_ago(&self.stop) => connection.as_mut().graceful_shutdown(),
+            () = left_a_turn_ago(&leave) => connection.as_mut().graceful_shutdown(),
         }
         Ok(connection.await?)
     }
 }
 
-/// Waits for the stop, and then until the runtime has asked once more what has arrived.
-async fn stopped_a_turn_ago(stop: &CancellationToken) {
-    stop.cancelled().await;
+/// Waits until it should go, and then until the runtime has asked once more what has
+/// arrived.
+async fn left_a_turn_ago(leave: &CancellationToken) {
+    leave.cancelled().await;
     tokio::task::yield_now().await;
 }
 
@@ -176,7 +182,8 @@ pub async fn serve_one(
     pipeline: Pipeline,
 ) -> hyper::Result<()> {
     let stream = Stalling::new(stream, limits.write_timeout);
-    open_http1(stream, peer, limits, pipeline).await
+    let guest = Arc::new(Guest::new(CancellationToken::new()));
+    open_http1(stream, peer, limits, pipeline, guest).await
 }
 
 fn open_http1<S: Stream>(
@@ -184,6 +191,7 @@ fn open_http1<S: Stream>(
     peer: Peer,
     limits: &Limits,
     pipeline: Pipeline,
+    guest: Arc<Guest>,
 ) -> http1::Connection<
     TokioIo<Framed<S>>,
     impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send + use<S>,
@@ -191,11 +199,16 @@ fn open_http1<S: Stream>(
     let stream = Framed::new(stream, limits.max_head);
     let fault = stream.fault();
     let service = service_fn(move |req: ::http::Request<Incoming>| {
+        let asked = guest.is_asked();
         let mut req = req.map(Body::new);
         req.extensions_mut().insert(fault.clone());
         req.extensions_mut().insert(peer);
         let answer = pipeline.answer(req);
-        async move { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let response = answer.await;
+            drop(asked);
+            Ok::<_, Infallible>(response)
+        }
     });
     http1::Builder::new()
         .timer(TokioTimer::new())

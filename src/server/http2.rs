@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{sync::watch, time::timeout};
 use tower::BoxError;
 
-use super::{Limits, Server, Stream, chatter::Chatter};
+use super::{Limits, Server, Stream, chatter::Chatter, places::Guest};
 use crate::{app::Tasks, http::Body, middleware::key::failures::Peer};
 
 /// Requests at once on one connection.
@@ -41,18 +41,23 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Serves a connection to its end.
-pub(super) async fn serve(server: Server, stream: impl Stream, peer: Peer) -> Result<(), BoxError> {
+pub(super) async fn serve(
+    server: Server,
+    stream: impl Stream,
+    peer: Peer,
+    guest: Arc<Guest>,
+) -> Result<(), BoxError> {
     let Server {
         limits,
         pipeline,
         tasks,
-        stop,
     } = server;
+    let leave = guest.leave();
     let running = Running::default();
     let service = service_fn({
         let running = running.clone();
         move |req: ::http::Request<Incoming>| {
-            let one = running.begin();
+            let one = (running.begin(), guest.is_asked());
             let mut req = req.map(Body::new);
             req.extensions_mut().insert(peer);
             let answer = pipeline.answer(req);
@@ -71,7 +76,7 @@ pub(super) async fn serve(server: Server, stream: impl Stream, peer: Peer) -> Re
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return Ok(ended?),
-        () = stop.cancelled() => {}
+        () = leave.cancelled() => {}
         () = running.none_for(limits.head_timeout) => {}
     }
     connection.as_mut().graceful_shutdown();

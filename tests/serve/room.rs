@@ -51,23 +51,49 @@ async fn a_body_that_does_not_come_is_refused_and_the_connection_closed() {
 }
 
 #[tokio::test]
-async fn a_connection_too_many_waits_until_one_is_closed() {
+async fn connections_that_only_wait_give_way_to_new_ones() {
     let upstream = Upstream::start(Script::serve()).await;
+    let gateway = Running::with(&upstream, [("SERVER__MAX_CONNECTIONS", "2")]).await;
+    let mut unused = gateway.connect().await;
+    unused.exchange(valid()).await;
+    let mut slow = gateway.connect().await;
+    slow.send("POST /").await;
+
+    let mut newcomers = [gateway.connect().await, gateway.connect().await];
+    for newcomer in &mut newcomers {
+        assert_eq!(newcomer.exchange(valid()).await.status, 200);
+    }
+
+    assert!(unused.is_closed_by_peer().await);
+    assert!(slow.is_closed_by_peer().await);
+    assert_eq!(upstream.ledger().requests().len(), 3);
+}
+
+#[tokio::test]
+async fn a_connection_too_many_waits_for_those_that_are_asked_something() {
+    let gate = Gate::new();
+    let script = Script::each([
+        Step::ReadRequest,
+        Step::Wait(gate.clone()),
+        Step::Answer(Answer::standard()),
+        Step::Serve(vec![Answer::standard()]),
+    ]);
+    let upstream = Upstream::start(script).await;
     let gateway = Running::with(&upstream, [("SERVER__MAX_CONNECTIONS", "1")]).await;
     let mut first = gateway.connect().await;
-    first.exchange(valid()).await;
+    first.send(valid()).await;
+    upstream.ledger().await_requests(1).await;
 
     let mut second = gateway.connect().await;
     second.send(valid()).await;
-    // A whole exchange later, an answer that did not have to wait would be there.
-    first.exchange(valid()).await;
-    let is_early = futures_util::poll!(pin!(second.read_answer())).is_ready();
     gateway.await_metric("portaria_connections 1").await;
-    drop(first);
+    let is_early = futures_util::poll!(pin!(second.read_answer())).is_ready();
+    gate.open();
 
     assert!(!is_early);
+    assert_eq!(first.read_answer().await.status, 200);
     assert_eq!(second.read_answer().await.status, 200);
-    assert_eq!(upstream.ledger().requests().len(), 3);
+    assert!(first.is_closed_by_peer().await);
 }
 
 #[tokio::test]

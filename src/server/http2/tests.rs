@@ -16,6 +16,7 @@ use crate::{
     http::{Request, Response},
     middleware::run_to_end,
     pipeline::Pipeline,
+    server::places::Places,
 };
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -294,18 +295,18 @@ impl Peer {
         let stop = CancellationToken::new();
         let server = Server {
             limits: Limits {
-                connections: Arc::new(tokio::sync::Semaphore::new(1)),
+                connections: Places::new(1),
                 max_head: 16 * 1024,
                 head_timeout: HEAD_TIMEOUT,
                 write_timeout: WRITE_TIMEOUT,
             },
             pipeline,
             tasks: Tasks::default(),
-            stop: stop.clone(),
         };
+        let guest = Arc::new(Guest::new(stop.clone()));
         Self {
             pipe,
-            served: tokio::spawn(serve(server, theirs, Peer(None))),
+            served: tokio::spawn(serve(server, theirs, Peer(None), guest)),
             stop,
             next: 1,
         }
