@@ -5,11 +5,16 @@
 //!
 //! `Expect: 100-continue` is answered by hyper when the body is first asked for, so a
 //! caller that is refused before never uploads anything.
+//!
+//! A request has its place while its body comes. So a body must not only be there in time:
+//! after a fifth of that time, it must come at [`PACE`]. One that has stopped gives its place
+//! back long before `body_timeout`.
 
 use std::{sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -20,6 +25,9 @@ use crate::{
     stage::Next,
     trail::Trail,
 };
+
+/// The slowest that a body may come, in bytes a second: 8 kbit/s.
+const PACE: u32 = 1024;
 
 /// What a body may be.
 #[derive(Clone, Copy, Debug)]
@@ -48,26 +56,69 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
         .cloned()
         .ok_or(Problem::bug("a request without a trail"))?;
     let began = Instant::now();
-    let deadline = trail.deadline.min(began + limits.body_timeout);
-    let collected = timeout_at(deadline, Limited::new(body, limits.max_body).collect()).await;
+    let collected = collect(body, &limits, trail.deadline).await;
     trail.waited_for_client(began.elapsed());
-    let bytes = match collected {
-        Err(_elapsed) => return Err(Problem::BodyTimeout),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_large(&limits)),
-        Ok(Err(_cut_off)) => {
+    let bytes = collected.map_err(|fault| match fault {
+        Collecting::TooSlow => Problem::BodyTimeout,
+        Collecting::TooLarge => too_large(&limits),
+        Collecting::CutOff => {
             let fault = parts.extensions.get().and_then(Fault::get);
-            return Err(Problem::MalformedRequest(
-                fault.unwrap_or(RequestFault::BodyCutOff),
-            ));
+            Problem::MalformedRequest(fault.unwrap_or(RequestFault::BodyCutOff))
         }
-        Ok(Ok(collected)) => collected.to_bytes(),
-    };
+    })?;
     let _ = trail.body_size.set(bytes.len());
 
     let message = Document::parse(bytes).map_err(Problem::MalformedJson)?;
     // From here on the message stands for the body.
     parts.extensions.insert(message);
     next.run(Request::from_parts(parts, Body::empty())).await
+}
+
+/// Why a body is not there.
+enum Collecting {
+    TooSlow,
+    TooLarge,
+    CutOff,
+}
+
+/// Reads a body whole. What comes at once stays where it is; many small pieces become one,
+/// so that they take no more room than their bytes.
+async fn collect(mut body: Body, limits: &Limits, deadline: Instant) -> Result<Bytes, Collecting> {
+    let began = Instant::now();
+    // One of them is empty.
+    let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
+    loop {
+        let received = first.len() + whole.len();
+        let due = deadline.min(began + limits.time_for(received));
+        let frame = match timeout_at(due, body.frame()).await {
+            Err(_elapsed) => return Err(Collecting::TooSlow),
+            Ok(Some(Err(_cut_off))) => return Err(Collecting::CutOff),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(None) if whole.is_empty() => return Ok(first),
+            Ok(None) => return Ok(whole.freeze()),
+        };
+        // Of what else may come, nothing is a part of the message.
+        let Ok(bytes) = frame.into_data() else {
+            continue;
+        };
+        if limits.max_body - received < bytes.len() {
+            return Err(Collecting::TooLarge);
+        }
+        if received == 0 {
+            first = bytes;
+        } else {
+            whole.extend_from_slice(&std::mem::take(&mut first));
+            whole.extend_from_slice(&bytes);
+        }
+    }
+}
+
+impl Limits {
+    /// When the next byte after so many must be there, counted from the head.
+    fn time_for(&self, received: usize) -> Duration {
+        let at_pace = Duration::from_secs(received as u64) / PACE;
+        self.body_timeout.min(self.body_timeout / 5 + at_pace)
+    }
 }
 
 fn too_large(limits: &Limits) -> Problem {

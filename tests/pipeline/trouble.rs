@@ -20,10 +20,10 @@ const ANSWERED: &str = r#"portaria_requests_total{route="interactive",key="billi
 #[tokio::test(start_paused = true)]
 async fn a_body_must_be_there_in_time() {
     for (config, start, expected) in [
-        ("server = { body_timeout = '4s' }", "", 4),
-        ("server = { body_timeout = '4s' }", "{\"body\":", 4),
-        ("server = { request_timeout = '3s' }", "", 3),
-        ("", "", 10),
+        ("server = { body_timeout = '4s' }", "", 800),
+        ("server = { body_timeout = '4s' }", "{\"body\":", 808),
+        ("server = { request_timeout = '1s' }", "", 1000),
+        ("", "", 2000),
     ] {
         let gateway = Gateway::new(&format!("{config}\n"));
         let began = Instant::now();
@@ -31,14 +31,36 @@ async fn a_body_must_be_there_in_time() {
         let answer = gateway.send(post().stream(Stalled(start))).await;
 
         assert_eq!(answer.json()["code"], "body-timeout");
-        assert_eq!(began.elapsed().as_secs(), expected, "{config}");
+        assert_eq!(began.elapsed().as_millis(), expected, "{config}");
         assert!(gateway.wegly.received().is_empty());
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_body_that_keeps_its_pace_has_all_the_time_there_is() {
+    for (bytes_a_second, kib, expected) in [
+        (1024, 9, Ok(9000)),
+        (1024, 11, Err(10_000)),
+        // After fifteen pieces, 3875 ms, there should be the sixteenth.
+        (512, 9, Err(3875)),
+    ] {
+        let gateway = Gateway::new("");
+        let began = Instant::now();
+
+        let body = dripping(kib * 1024, bytes_a_second);
+        let answer = gateway.send(post().stream(body)).await;
+
+        let took = began.elapsed().as_millis();
+        match expected {
+            Ok(all) => assert_eq!((answer.status, took), (200, all)),
+            Err(early) => assert_eq!((answer.status, took), (408, early)),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_time_for_a_request_runs_from_its_head_and_is_handed_on_to_the_upstream() {
-    let gateway = Gateway::new("server = { request_timeout = '6s' }\n");
+    let gateway = Gateway::new("server = { request_timeout = '6s', body_timeout = '60s' }\n");
     gateway.wegly.will([Reply::Never]);
     let began = Instant::now();
     let late = StreamBody::new(futures_util::stream::once(async {
@@ -227,4 +249,26 @@ async fn every_request_is_counted_once_under_names_of_ours() {
     assert!(page.contains(&seen("billing")));
     assert!(!page.contains(&seen("shop")), "its page was refused");
     assert!(page.contains("portaria_request_duration_seconds_count 8"));
+}
+
+/// A message that is as large as this, and comes four times a second.
+fn dripping(
+    length: usize,
+    bytes_a_second: usize,
+) -> impl http_body::Body<Data = bytes::Bytes, Error = tower::BoxError> {
+    let mut body = message();
+    body.resize(length, b' ');
+    let pieces = bytes::Bytes::from(body);
+    let piece = bytes_a_second / 4;
+    StreamBody::new(Box::pin(futures_util::stream::unfold(
+        pieces,
+        move |mut left| async move {
+            if left.is_empty() {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            let next = left.split_to(piece);
+            Some((Ok(http_body::Frame::data(next)), left))
+        },
+    )))
 }
