@@ -37,7 +37,10 @@ use tokio::{
 };
 use tower::{BoxError, Service};
 
-use self::pool::{Connection, Pool};
+use self::{
+    pool::{Connection, Pool},
+    resolver::Resolver,
+};
 use crate::{
     config::HttpVersion,
     http::{Body, Request, Response},
@@ -47,6 +50,7 @@ use crate::{
 
 pub mod headers;
 mod pool;
+mod resolver;
 
 /// How the upstream is reached.
 #[derive(Debug)]
@@ -89,7 +93,7 @@ impl Upstream {
     /// # Errors
     /// The authority is no header value.
     pub fn new(settings: &Settings) -> Result<Self, ::http::Error> {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::default());
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         let https = hyper_rustls::HttpsConnectorBuilder::new()

@@ -3,7 +3,8 @@
 //! HTTP/1.1: the one that was used last, or a new one. HTTP/2: the one that there is. A
 //! connection that has waited for `pool_idle_timeout` is closed, so that we seldom meet
 //! one which the upstream is closing at that moment: of a message that does, nobody can
-//! say what became of it.
+//! say what became of it. None is kept for longer than [`MAX_AGE`], however busy: a new
+//! connection goes to where the upstream is now.
 //!
 //! A connection over HTTP/1.1 belongs to one request at a time, and is run by it: what is
 //! to be written or read happens while the request waits for it ([`Connection::beside`]),
@@ -38,15 +39,18 @@ use tokio::{
 };
 use tower::{BoxError, ServiceExt as _};
 
-use super::Asked;
+use super::{Asked, resolver::Resolver};
 use crate::config::HttpVersion;
 
 /// About the largest head of an answer; hyper alone would take 400 KiB.
 const MAX_ANSWER_HEAD: usize = 64 * 1024;
 
+/// How long a connection is used, counted from when it was opened.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
 /// Opens connections, and keeps those that wait.
 pub(super) struct Pool {
-    pub(super) connector: HttpsConnector<HttpConnector>,
+    pub(super) connector: HttpsConnector<HttpConnector<Resolver>>,
     /// Scheme and authority of the upstream.
     pub(super) target: Uri,
     pub(super) http_version: HttpVersion,
@@ -67,14 +71,21 @@ pub(super) struct State {
 #[derive(Default)]
 struct Idle {
     /// Used last, taken first.
-    http1: Vec<(Instant, Http1)>,
-    http2: Option<(Instant, http2::SendRequest<Asked>)>,
+    http1: Vec<Kept<Http1>>,
+    http2: Option<Kept<http2::SendRequest<Asked>>>,
     is_swept: bool,
+}
+
+struct Kept<C> {
+    connection: C,
+    opened: Instant,
+    used: Instant,
 }
 
 /// A connection, for one request.
 pub(super) struct Connection {
     kind: Kind,
+    opened: Instant,
     /// Whether it may have been closed since it was used last.
     pub(super) is_used: bool,
 }
@@ -154,31 +165,32 @@ impl Pool {
     /// # Errors
     /// There is none to be had within `connect_timeout`.
     pub(super) async fn connection(&self) -> Result<Connection, BoxError> {
-        if let Some(kind) = self.waiting().await {
-            return Ok(Connection {
-                kind,
-                is_used: true,
-            });
+        if let Some(connection) = self.waiting().await {
+            return Ok(connection);
         }
         timeout(self.connect_timeout, self.open())
             .await
             .map_err(|_elapsed| "no connection within the time for one")?
     }
 
-    async fn waiting(&self) -> Option<Kind> {
+    async fn waiting(&self) -> Option<Connection> {
         let now = Instant::now();
-        let is_kept = |used: Instant| now - used < self.idle_timeout;
-        if let Some((used, sender)) = &mut self.idle().http2
-            && is_kept(*used)
-            && !sender.is_closed()
+        let used = |kind, opened| Connection {
+            kind,
+            opened,
+            is_used: true,
+        };
+        if let Some(kept) = &mut self.idle().http2
+            && kept.is_fit(now, self.idle_timeout)
+            && !kept.connection.is_closed()
         {
-            *used = now;
-            return Some(Kind::Http2(sender.clone()));
+            kept.used = now;
+            return Some(used(Kind::Http2(kept.connection.clone()), kept.opened));
         }
         loop {
-            let (used, mut http1) = self.idle().http1.pop()?;
-            if is_kept(used) && http1.is_ready().await {
-                return Some(Kind::Http1(http1));
+            let mut kept = self.idle().http1.pop()?;
+            if kept.is_fit(now, self.idle_timeout) && kept.connection.is_ready().await {
+                return Some(used(Kind::Http1(kept.connection), kept.opened));
             }
         }
     }
@@ -191,11 +203,8 @@ impl Pool {
         };
         let _opening = if is_shared {
             let turn = self.state.opening.lock().await;
-            if let Some(kind) = self.waiting().await {
-                return Ok(Connection {
-                    kind,
-                    is_used: true,
-                });
+            if let Some(connection) = self.waiting().await {
+                return Ok(connection);
             }
             Some(turn)
         } else {
@@ -208,6 +217,7 @@ impl Pool {
             HttpVersion::Auto => stream.connected().is_negotiated_h2(),
         };
         self.state.chose_http2.store(is_http2, Ordering::Relaxed);
+        let opened = Instant::now();
         let kind = if is_http2 {
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
@@ -216,7 +226,11 @@ impl Pool {
             TokioExecutor::new().execute(async {
                 let _ = connection.await;
             });
-            self.idle().http2 = Some((Instant::now(), sender.clone()));
+            self.idle().http2 = Some(Kept {
+                connection: sender.clone(),
+                opened,
+                used: opened,
+            });
             Kind::Http2(sender)
         } else {
             let (sender, connection) = http1::Builder::new()
@@ -230,6 +244,7 @@ impl Pool {
         };
         Ok(Connection {
             kind,
+            opened,
             is_used: false,
         })
     }
@@ -238,7 +253,11 @@ impl Pool {
     pub(super) fn give_back(self: &Arc<Self>, connection: Connection) {
         let mut idle = self.idle();
         match connection.kind {
-            Kind::Http1(http1) => idle.http1.push((Instant::now(), http1)),
+            Kind::Http1(http1) => idle.http1.push(Kept {
+                connection: http1,
+                opened: connection.opened,
+                used: Instant::now(),
+            }),
             Kind::Http2(_) => {}
         }
         if !idle.is_swept {
@@ -256,15 +275,20 @@ impl Pool {
     }
 }
 
+impl<C> Kept<C> {
+    fn is_fit(&self, now: Instant, idle_timeout: Duration) -> bool {
+        now - self.used < idle_timeout && now - self.opened < MAX_AGE
+    }
+}
+
 impl Idle {
-    /// Drops what is closed, and what was used last before `end`. When was the oldest of
-    /// the others?
-    fn forget(&mut self, end: Instant) -> Option<Instant> {
-        self.http1.retain(|(used, _)| end < *used);
+    /// Drops what has waited or lived for too long. When was the oldest of the others used?
+    fn forget(&mut self, now: Instant, idle_timeout: Duration) -> Option<Instant> {
+        self.http1.retain(|kept| kept.is_fit(now, idle_timeout));
         self.http2
-            .take_if(|(used, sender)| *used <= end || sender.is_closed());
-        let http1 = self.http1.first().map(|(used, _)| *used);
-        let http2 = self.http2.as_ref().map(|(used, _)| *used);
+            .take_if(|kept| !kept.is_fit(now, idle_timeout) || kept.connection.is_closed());
+        let http1 = self.http1.first().map(|kept| kept.used);
+        let http2 = self.http2.as_ref().map(|kept| kept.used);
         http1.into_iter().chain(http2).min()
     }
 }
@@ -276,7 +300,7 @@ async fn sweep(pool: Weak<Pool>, idle_timeout: Duration) {
         sleep_until(next).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle();
-        let Some(oldest) = idle.forget(Instant::now() - idle_timeout) else {
+        let Some(oldest) = idle.forget(Instant::now(), idle_timeout) else {
             idle.is_swept = false;
             return;
         };
@@ -289,5 +313,33 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool")
             .field("target", &self.target)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_fit_until_it_has_waited_or_lived_for_too_long() {
+        let (now, idle_timeout) = (Instant::now() + 10 * MAX_AGE, Duration::from_secs(3));
+        for (lived, waited, expected) in [
+            (MAX_AGE - Duration::from_secs(1), Duration::ZERO, true),
+            (MAX_AGE, Duration::ZERO, false),
+            (idle_timeout, idle_timeout - Duration::from_nanos(1), true),
+            (idle_timeout, idle_timeout, false),
+        ] {
+            let kept = Kept {
+                connection: (),
+                opened: now - lived,
+                used: now - waited,
+            };
+
+            assert_eq!(
+                kept.is_fit(now, idle_timeout),
+                expected,
+                "{lived:?} {waited:?}"
+            );
+        }
     }
 }
