@@ -9,6 +9,7 @@ mod bound;
 mod chatter;
 pub mod descriptors;
 mod http2;
+pub mod memory;
 mod passed;
 mod places;
 mod stalling;

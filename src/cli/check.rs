@@ -15,7 +15,7 @@ use crate::{
     plan::Plan,
     problem::KeyFault,
     secret,
-    server::descriptors,
+    server::{descriptors, memory},
 };
 
 /// Look for mistakes in a config
@@ -65,6 +65,9 @@ impl Summary<'_> {
         let mut listen: Vec<_> = server.listen.iter().map(ToString::to_string).collect();
         if let Err(too_few) = descriptors::check(server.max_connections, server.max_in_flight) {
             listen.push(format!("{BAD}{too_few}{BAD:#}"));
+        }
+        if let Err(too_little) = memory::check(self.plan) {
+            listen.push(format!("{BAD}{too_little}{BAD:#}"));
         }
         let upstream = vec![
             config.upstream.url.clone(),

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     plan::Plan,
     secret,
-    server::{Passed, descriptors},
+    server::{Passed, descriptors, memory},
     telemetry,
     workers::Workers,
 };
@@ -54,6 +54,9 @@ impl Serve {
         descriptors::raise();
         if let Err(too_few) = descriptors::check(plan.max_connections, plan.max_in_flight) {
             tracing::warn!("connections may have to wait: Portaria {too_few}");
+        }
+        if let Err(too_little) = memory::check(&plan) {
+            tracing::warn!("the system may end this process: Portaria {too_little}");
         }
 
         // For operators and signals; applications are served by the workers.
