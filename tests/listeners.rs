@@ -31,8 +31,8 @@ use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use support::{
-    Authority, CHAT, Client, Home, Portaria, Running, Script, Upstream, key, message, plan, post,
-    within,
+    Authority, CHAT, Client, Home, Portaria, Running, Script, Upstream, assert_refused, key,
+    message, plan, post, within,
 };
 
 /// The name that certificates are for.
@@ -454,6 +454,26 @@ async fn connections_wait_while_descriptors_are_short_and_are_served_after() {
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stdout);
     assert_eq!(ended.stdout.matches("cannot accept connections").count(), 1);
     upstream.ledger().only_request();
+}
+
+#[tokio::test]
+async fn p9_a_message_for_which_there_is_no_descriptor_is_not_sent() {
+    let (upstream, home) = gateway().await;
+    let portaria = Portaria::start(in_shell("ulimit -n 64; exec \"$@\"", &home));
+    let address = portaria.address().await;
+    let mut client = Client::connect(address).await;
+    let unknown = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    assert_eq!(client.exchange(unknown).await.status, 404);
+    let mut greedy = Vec::new();
+    for _ in 0..100 {
+        greedy.push(Client::connect(address).await);
+    }
+    portaria.await_line("cannot accept connections").await;
+
+    let answer = client.exchange(request()).await;
+
+    assert_refused(&answer, 502, "upstream-unreachable", "not_sent");
+    upstream.ledger().assert_nothing_sent();
 }
 
 #[test]

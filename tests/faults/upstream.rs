@@ -506,6 +506,43 @@ async fn interim_answers_stay_here() {
 }
 
 #[tokio::test]
+async fn u25_an_upstream_that_slows_down_gets_no_more_than_there_are_places() {
+    let gate = Gate::new();
+    let script = Script::each([
+        Step::ReadRequest,
+        Step::Wait(gate.clone()),
+        Step::Answer(Answer::standard()),
+        Step::Serve(vec![Answer::standard()]),
+    ]);
+    let upstream = Upstream::start(script).await;
+    let gateway = Running::with(&upstream, [("SERVER__MAX_IN_FLIGHT", "4")]).await;
+    let mut waiting = Vec::new();
+    for _ in 0..4 {
+        let mut client = gateway.connect().await;
+        client.send(valid()).await;
+        waiting.push(client);
+    }
+    upstream.ledger().await_requests(4).await;
+
+    for _ in 0..20 {
+        let shed = gateway.exchange(saying("too much")).await;
+
+        assert_refused(&shed, 503, "overloaded", "not_sent");
+        assert_eq!(shed.header("Retry-After"), Some("1"));
+    }
+    gate.open();
+
+    for client in &mut waiting {
+        assert_eq!(client.read_answer().await.status, 200);
+    }
+    gateway.await_metric("portaria_requests_in_flight 0").await;
+    assert_eq!(gateway.exchange(saying("after")).await.status, 200);
+    let of = |text| upstream.ledger().deliveries_of(&message_saying(text));
+    assert_eq!((of("too much"), of("after")), (0, 1));
+    assert_eq!(upstream.ledger().requests().len(), 5);
+}
+
+#[tokio::test]
 async fn u26_what_is_not_for_the_application_does_not_reach_it() {
     let dropped = [
         ("Set-Cookie", "session=1"),

@@ -1,12 +1,15 @@
 //! How does a caller stand with its limits?
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::{Duration, SystemTime},
+};
 
 use portaria::http::Request;
 use tokio::time::advance;
 
 use crate::{
-    gateway::{Gateway, Reply, Spoil as _, application, post, post_by, route},
+    gateway::{Gateway, Reply, Spoil as _, application, noon, post, post_by, route},
     support::{Answer, CHAT},
 };
 
@@ -210,4 +213,34 @@ async fn a_pause_of_one_credential_is_none_of_another() {
     for (name, expected) in [("billing", 503), ("shop", 503), ("spare", 200)] {
         assert_eq!(gateway.send(post_by(name)).await.status, expected, "{name}");
     }
+}
+
+/// By how many hours the wall clock has been set forward.
+static HOURS: AtomicI64 = AtomicI64::new(0);
+
+#[tokio::test(start_paused = true)]
+async fn p16_a_wall_clock_that_is_set_moves_the_last_day_of_a_key_and_no_limit() {
+    let wall_clock: fn() -> SystemTime = || {
+        let hours = HOURS.load(Ordering::Relaxed);
+        let by = Duration::from_secs(3600 * hours.unsigned_abs());
+        if hours < 0 { noon() - by } else { noon() + by }
+    };
+    let fields = "expires_at = 2026-12-01T00:00:00Z\nrate_limit = { rate = '1/min', burst = 1 }";
+    let gateway = Gateway::at(&application("billing", fields), wall_clock);
+    assert_eq!(gateway.send(post()).await.status, 200);
+
+    for (hours, expected) in [
+        (1, 429),
+        (-1, 429),
+        (-30 * 24, 429),
+        (30 * 24, 401),
+        (0, 429),
+    ] {
+        HOURS.store(hours, Ordering::Relaxed);
+
+        assert_eq!(gateway.send(post()).await.status, expected, "{hours}");
+    }
+    advance(Duration::from_secs(60)).await;
+    HOURS.store(-24, Ordering::Relaxed);
+    assert_eq!(gateway.send(post()).await.status, 200);
 }

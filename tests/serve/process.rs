@@ -172,6 +172,55 @@ async fn a_log_that_nobody_takes_stops_no_request() {
 }
 
 #[tokio::test]
+async fn p17_a_process_that_was_frozen_goes_on_as_if_nothing_had_been() {
+    let gate = Gate::new();
+    let frozen = Step::Wait(gate.clone());
+    let answer = Step::Answer(Answer::standard());
+    let serve = Step::Serve(vec![Answer::standard()]);
+    // While it is frozen, one connection is answered, and one that waits is closed.
+    let answered = [
+        Step::ReadRequest,
+        frozen.clone(),
+        answer.clone(),
+        serve.clone(),
+    ];
+    let closed = [
+        Step::ReadRequest,
+        answer,
+        frozen.clone(),
+        Step::HalfClose,
+        Step::Hang,
+    ];
+    // This one is the test's own, to see when that has happened.
+    let script = Script::each(answered)
+        .then(closed)
+        .then([frozen])
+        .then([serve]);
+    let upstream = Upstream::start(script).await;
+    let home = Home::new(&upstream.url());
+    let process = Portaria::start(Portaria::serve(&home));
+    let mut running = Client::connect(process.address().await).await;
+    running.send(with(&message_saying("running"))).await;
+    upstream.ledger().await_requests(1).await;
+    let mut other = Client::connect(process.address().await).await;
+    other.exchange(with(&message())).await;
+    let mut witness = Client::connect(upstream.address()).await;
+
+    process.signal("STOP");
+    gate.open();
+    assert!(witness.is_closed_by_peer().await);
+    other.send(with(&message_saying("late"))).await;
+    process.signal("CONT");
+
+    assert_eq!(running.read_answer().await.status, 200);
+    assert_eq!(other.read_answer().await.status, 200);
+    for text in ["running", "late"] {
+        let sent = upstream.ledger().deliveries_of(&message_saying(text));
+        assert_eq!(sent, 1, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken_ends_the_process_before_it_begins() {
     let upstream = Upstream::start(Script::serve()).await;
     let home = Home::new(&upstream.url());
