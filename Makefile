@@ -1,12 +1,13 @@
 # The doors of this repository. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak overload sigterms fuzz prepare
+.PHONY: help demo test check soak overload sigterms guesses fuzz prepare
 
 # How much the rigs do; `make soak MESSAGES=20000` is a quick look.
 MESSAGES = 1000000
 SECONDS = 20
 COUNT = 1000
+GUESSES = 1000000
 
 help: ## List the doors
 	@sed -n 's/^\([a-z]*\):.* ## /\1 /p' $(MAKEFILE_LIST) \
@@ -43,6 +44,9 @@ overload: prepare ## Send ten times what the upstream takes, for SECONDS: does a
 
 sigterms: prepare ## Stop COUNT gateways under load: is no answer lost?
 	cargo bench --locked --quiet --bench rigs -- sigterms $(COUNT)
+
+guesses: prepare ## Try GUESSES wrong keys: does the time tell how wrong they are, and does memory grow?
+	cargo bench --locked --quiet --bench rigs -- guesses $(GUESSES)
 
 # The promises are in fuzz/src; what is found is written to fuzz/artifacts. RUSTC_BOOTSTRAP
 # lets a stable compiler take the flags of the sanitizer, which is off: nothing here is unsafe.

@@ -3,12 +3,15 @@
 //! Messages with a number, over a plain socket. A client does only what it is told: it
 //! neither retries nor reconnects.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+};
 
 use memchr::memmem;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
 };
 
 use crate::support::{CHAT, key};
@@ -107,6 +110,18 @@ impl Client {
             stream,
             unread: Vec::new(),
         })
+    }
+
+    /// Connects from this address, one of our own.
+    pub(crate) async fn connect_from(source: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            unread: Vec::new(),
+        }
     }
 
     /// Sends bytes that are not a whole request.

@@ -51,6 +51,12 @@ name = "interactive"
 path = "/integrations/external/chats/{id}/messages/interactive"
 per_chat = { rate = "1000000/s", burst = 1000000 }"#,
         );
+        Self::start_at(home, settings)
+    }
+
+    /// Starts one with the config of this home, and with these settings. Its first listener
+    /// is one for TCP.
+    pub(crate) fn start_at(home: Home, settings: &[(&str, &str)]) -> Self {
         let mut command = Portaria::serve(&home);
         for (name, value) in settings {
             command.env(format!("PORTARIA__{name}"), value);

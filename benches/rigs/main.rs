@@ -2,8 +2,9 @@
 //!
 //! Rigs drive the real binary over the loopback interface, longer and harder than a
 //! test should: [`soak`] (is every message delivered once?), [`overload`] (what is left
-//! when ten times too much comes?) and [`sigterms`] (does a stop lose an answer?). Each
-//! prints its figures, and fails when a promise is broken.
+//! when ten times too much comes?), [`sigterms`] (does a stop lose an answer?) and
+//! [`guesses`] (what does a wrong key tell?). Each prints its figures, and fails when a
+//! promise is broken.
 //!
 //! What judges is not the gateway's own code: a client and an upstream on plain
 //! sockets, and a ledger of what arrived.
@@ -23,6 +24,7 @@ mod support;
 
 mod client;
 mod gateway;
+mod guesses;
 mod ledger;
 mod overload;
 mod report;
@@ -40,9 +42,10 @@ async fn main() -> ExitCode {
     match words[..] {
         ["soak", messages] => soak::run(number(messages), &mut report).await,
         ["overload", seconds] => overload::run(number(seconds), &mut report).await,
+        ["guesses", count] => guesses::run(number(count), &mut report).await,
         ["sigterms", count] => sigterms::run(number(count), &mut report).await,
         _ => {
-            report.title("rigs: soak MESSAGES, overload SECONDS or sigterms COUNT");
+            report.title("rigs: soak MESSAGES, overload SECONDS, sigterms COUNT or guesses COUNT");
             return ExitCode::SUCCESS;
         }
     }
