@@ -29,6 +29,7 @@ mod completions;
 mod demo;
 mod explain;
 mod key;
+mod man;
 mod mock;
 mod schema;
 mod serve;
@@ -64,6 +65,7 @@ enum Command {
     #[command(subcommand)]
     Schema(schema::Schema),
     Completions(completions::Completions),
+    Man(man::Man),
 }
 
 impl Cli {
@@ -80,6 +82,7 @@ impl Cli {
             Command::Mock(mock) => mock.run(&mut out),
             Command::Schema(schema) => schema.run(&mut out),
             Command::Completions(completions) => completions.run(&mut out),
+            Command::Man(man) => man.run(),
         };
         out.flush()?;
         done

@@ -688,6 +688,32 @@ fn completions_are_there_for_every_shell() {
 }
 
 #[test]
+fn every_command_has_a_manual_page_that_man_understands() {
+    fn names(command: &clap::Command, above: &str) -> Vec<String> {
+        let name = format!("{above}{}", command.get_name());
+        let below = command
+            .get_subcommands()
+            .filter(|below| !below.is_hide_set());
+        let below = below.flat_map(|below| names(below, &format!("{name}-")));
+        std::iter::once(format!("{name}.1")).chain(below).collect()
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("man1");
+
+    let ended = portaria(&["man", pages.to_str().unwrap()])
+        .output()
+        .unwrap();
+
+    assert_eq!(ended.status.code(), Some(DONE), "{}", text(&ended.stderr));
+    for name in names(&Cli::command(), "") {
+        let page = std::fs::read_to_string(pages.join(&name)).unwrap();
+        assert!(page.contains("\n.SH NAME\n"), "{name}");
+        assert!(page.contains("Example:"), "{name}");
+        assert!(!page.contains('\x1b'), "{name}");
+    }
+}
+
+#[test]
 fn the_stand_in_answers_says_what_it_saw_and_ends_when_told() {
     let mut child = portaria(&["mock", "--listen", "127.0.0.1:0", "--status", "201"])
         .spawn()
