@@ -26,14 +26,15 @@ test: prepare ## Run every test
 # The examples name the real places of secrets; here they get a token that is none.
 check: export PORTARIA__CREDENTIALS__MAIN__TOKEN = env:WEGLY_TOKEN
 check: export WEGLY_TOKEN = not-a-token
-check: prepare ## Format, lints, documentation, and every file in config/
+check: prepare ## Format, lints, documentation, and every file in config/ and deploy/
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	@for file in config/*.toml; do \
+	@for file in config/*.toml deploy/kubernetes/*/*.toml; do \
 		echo "portaria check --config $$file"; \
 		cargo run --locked --quiet -- check --config "$$file" || exit; \
 	done
+	@.ci/deploy
 
 # benches/README.md says what they promise. Traffic stays on the loopback interface.
 soak: prepare ## Send MESSAGES, then a tenth of them through every fault: is each delivered once?
