@@ -1,7 +1,7 @@
 # The doors of this repository. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check soak overload sigterms guesses fuzz prepare
+.PHONY: help demo test check package soak overload sigterms guesses fuzz prepare
 
 # How much the rigs do; `make soak MESSAGES=20000` is a quick look.
 MESSAGES = 1000000
@@ -35,6 +35,16 @@ check: prepare ## Format, lints, documentation, and every file in config/ and de
 		cargo run --locked --quiet -- check --config "$$file" || exit; \
 	done
 	@.ci/deploy
+
+package: ## Make a Debian package, in target/debian
+	@cargo deb --version >/dev/null 2>&1 || { \
+		echo "cargo-deb is missing; installing it"; cargo install cargo-deb --locked; }
+	cargo build --locked --profile dist
+	target/dist/portaria man target/package/man
+	@for shell in bash fish zsh; do \
+		target/dist/portaria completions $$shell >target/package/portaria.$$shell || exit; \
+	done
+	cargo deb --locked --no-build --profile dist
 
 # benches/README.md says what they promise. Traffic stays on the loopback interface.
 soak: prepare ## Send MESSAGES, then a tenth of them through every fault: is each delivered once?
