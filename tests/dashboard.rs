@@ -121,12 +121,18 @@ impl World {
         }
     }
 
-    /// One message that is sent, one that is reported and soon over its limit, one with a
-    /// wrong key.
+    /// One message that is sent only once, one that is always sent, one that is reported and
+    /// soon over its limit, and one with a wrong key.
     async fn send_some(&self) {
         let mut client = Client::connect(self.gateway).await;
+        let named = post(CHAT, &key("billing")).header("Idempotency-Key", "only-once");
         let elsewhere = post(CHAT, &key("shop")).header("Origin", "https://elsewhere.example");
-        for request in [post(CHAT, &key("billing")), elsewhere, post(CHAT, "wrong")] {
+        for request in [
+            named,
+            post(CHAT, &key("billing")),
+            elsewhere,
+            post(CHAT, "wrong"),
+        ] {
             client.exchange(request.to_bytes()).await;
         }
     }
