@@ -138,7 +138,7 @@ pub async fn once(once: Arc<Once>, req: Request, next: Next) -> Result<Response,
             answer
         }
         Ok(Some(record)) => {
-            held.is_not_ours();
+            held.let_go();
             repeat(&trail, &claim, record)
         }
         Err(unavailable) => {
@@ -248,7 +248,7 @@ impl Held {
     }
 
     /// Somebody else has the name.
-    fn is_not_ours(mut self) {
+    fn let_go(mut self) {
         self.claim = None;
     }
 
