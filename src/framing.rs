@@ -26,7 +26,7 @@ use std::{
 };
 
 use bytes::{Buf as _, BytesMut};
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep, sleep},
@@ -299,9 +299,12 @@ impl<S> Framed<S> {
 
 /// What follows a head, or what is doubtful about it.
 fn judge(head: &[u8]) -> Result<Expected, RequestFault> {
-    let mut lines = head
-        .split(|byte| *byte == b'\n')
-        .map(|line| line.trim_ascii_end());
+    let mut from = 0;
+    let mut lines = memchr_iter(b'\n', head).map(|end| {
+        let line = head[from..end].trim_ascii_end();
+        from = end + 1;
+        line
+    });
     let request_line = lines.next().unwrap_or_default();
     let is_http_11 = request_line.ends_with(b" HTTP/1.1");
     // A fragment never belongs into a request (RFC 9112 §3.2), and hyper cuts it off.

@@ -46,7 +46,7 @@ impl Route {
                 let chat = trail
                     .chat
                     .get()
-                    .ok_or(Problem::bug("a path without its chat"))?;
+                    .ok_or_else(|| Problem::bug("a path without its chat"))?;
                 format!("{before}{chat}{after}")
             }
         };

@@ -165,7 +165,7 @@ impl Trail {
     pub fn of(req: &Request) -> Result<&Arc<Self>, Problem> {
         req.extensions()
             .get()
-            .ok_or(Problem::bug("a request without a trail"))
+            .ok_or_else(|| Problem::bug("a request without a trail"))
     }
 
     /// The owner of its key.
@@ -176,7 +176,7 @@ impl Trail {
     pub fn client(&self) -> Result<&Arc<Client>, Problem> {
         self.client
             .get()
-            .ok_or(Problem::bug("this step comes after the key"))
+            .ok_or_else(|| Problem::bug("this step comes after the key"))
     }
 
     /// Whether its key was accepted: everything from the rate limit on asks for that.

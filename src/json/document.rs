@@ -180,9 +180,25 @@ impl<'t> Builder<'t> {
 
     /// Whether the name that was added last is one of the `count` before it.
     pub(super) fn repeats_a_name(&self, object: usize, count: usize) -> bool {
-        let last = self.found.text(self.text, self.found.nodes.len() - 1);
-        self.open_names(object, count)
-            .any(|other| Some(other) == last)
+        let last = self.bytes(self.found.nodes.len() - 1);
+        let mut index = object + 1;
+        (0..count).any(|_| {
+            let name = self.bytes(index);
+            index = self.found.end(index + 1);
+            name == last
+        })
+    }
+
+    fn bytes(&self, index: usize) -> &[u8] {
+        match self.found.nodes[index] {
+            Node::Text { from, to } => &self.text.as_bytes()[from..to],
+            Node::Unescaped { from, to } => &self.found.unescaped.as_bytes()[from..to],
+            Node::Null
+            | Node::Bool(_)
+            | Node::Number(_)
+            | Node::Array { .. }
+            | Node::Object { .. } => &[],
+        }
     }
 
     pub(super) fn names(&self, object: usize, count: usize) -> impl Iterator<Item = Cow<'t, str>> {

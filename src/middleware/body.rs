@@ -54,7 +54,7 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
         .extensions
         .get()
         .cloned()
-        .ok_or(Problem::bug("a request without a trail"))?;
+        .ok_or_else(|| Problem::bug("a request without a trail"))?;
     let began = Instant::now();
     let collected = collect(body, &limits, trail.deadline).await;
     trail.waited_for_client(began.elapsed());

@@ -107,7 +107,7 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
     let message: &Document = head
         .extensions
         .get()
-        .ok_or(Problem::bug("the credential comes after the body"))?;
+        .ok_or_else(|| Problem::bug("the credential comes after the body"))?;
     let path = route.upstream_path(&trail)?;
 
     let first = credential.accepted.load(Ordering::Relaxed);

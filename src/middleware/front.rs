@@ -117,14 +117,13 @@ fn check_target(method: &Method, uri: &Uri) -> Result<(), Problem> {
 fn check_fields(headers: &HeaderMap) -> Result<(), Problem> {
     for (name, value) in headers {
         // Software behind us may read `_` as `-`; then it is another field.
-        if name.as_str().contains('_') {
+        if memchr::memchr(b'_', name.as_str().as_bytes()).is_some() {
             return Err(malformed(RequestFault::FieldName));
         }
-        if !value
-            .as_bytes()
-            .iter()
-            .all(|byte| matches!(byte, b' '..=b'~' | b'\t'))
-        {
+        // Without an early end, many bytes are looked at at once.
+        let is_text = |byte: &u8| (b' '..=b'~').contains(byte) | (*byte == b'\t');
+        let bytes = value.as_bytes().iter();
+        if !bytes.fold(true, |is_all, byte| is_all & is_text(byte)) {
             return Err(malformed(RequestFault::FieldBytes));
         }
     }

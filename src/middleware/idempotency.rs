@@ -116,7 +116,7 @@ pub async fn once(once: Arc<Once>, req: Request, next: Next) -> Result<Response,
     let message: &Document = req
         .extensions()
         .get()
-        .ok_or(Problem::bug("idempotency comes after the body"))?;
+        .ok_or_else(|| Problem::bug("idempotency comes after the body"))?;
     let chat = trail.chat.get().map(Uuid::to_string).unwrap_or_default();
     let claim = Claim {
         // The route and the chat stand for the path, which is made of them.

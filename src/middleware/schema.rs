@@ -23,7 +23,7 @@ pub fn check(rules: &Arc<Rules>, req: &mut Request) -> Result<(), Problem> {
     let message: &Document = req
         .extensions()
         .get()
-        .ok_or(Problem::bug("the schema comes after the body"))?;
+        .ok_or_else(|| Problem::bug("the schema comes after the body"))?;
     if rules.schema.is_valid(message) {
         return Ok(());
     }

@@ -112,7 +112,14 @@ impl Visit for Members<'_> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        if value.is_finite() {
+        // Most are milliseconds with three decimals, which need no search for the shortest
+        // number that means the same.
+        let thousandths = (value * 1000.0).round();
+        if (0.0..1e12).contains(&thousandths) && thousandths / 1000.0 == value {
+            let thousandths = thousandths as u64;
+            let (units, rest) = (thousandths / 1000, thousandths % 1000);
+            self.member(field, format_args!("{units}.{rest:03}"));
+        } else if value.is_finite() {
             self.member(field, format_args!("{value:?}"));
         } else {
             self.member(field, format_args!("null"));
@@ -125,7 +132,14 @@ struct Escaping<'w>(Writer<'w>);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let is_plain = |byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+        let is_plain = |byte| (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\');
+        // Mostly all is plain; without an early end, many bytes are looked at at once.
+        if text
+            .bytes()
+            .fold(true, |is_all, byte| is_all & is_plain(byte))
+        {
+            return self.0.write_str(text);
+        }
         let mut rest = text;
         // The first byte of a character beyond ASCII is not plain either.
         while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
@@ -180,7 +194,7 @@ mod tests {
         assert_eq!(
             after,
             ":\"WARN\",\"message\":\"a message\",\"count\":7,\"least\":-7,\"is_so\":true,\
-             \"milliseconds\":1.5,\"endless\":null,\"name\":\"a name\",\"shown\":\"shown\",\
+             \"milliseconds\":1.500,\"endless\":null,\"name\":\"a name\",\"shown\":\"shown\",\
              \"target\":\"here\"}\n"
         );
     }

@@ -61,43 +61,41 @@ pub fn outgoing(
 
 /// Leaves of an answer's fields those that may be passed on.
 pub fn strip_answer(fields: &mut HeaderMap) {
-    let nominated: Vec<HeaderName> = fields
+    let nominated = fields
         .get_all(CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
-        .collect();
-    let of_the_connection = [
-        CONNECTION,
-        HeaderName::from_static("proxy-connection"),
-        HeaderName::from_static("keep-alive"),
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        // The body is read whole, so its length is told anew.
-        CONTENT_LENGTH,
-    ];
-    let of_the_upstream = [SET_COOKIE, SERVER, ALT_SVC, STRICT_TRANSPORT_SECURITY];
-    for name in nominated
-        .into_iter()
-        .chain(of_the_connection)
-        .chain(of_the_upstream)
-    {
-        fields.remove(name);
-    }
-    let of_cors: Vec<HeaderName> = fields
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok());
+    let dropped: Vec<HeaderName> = fields
         .keys()
-        .filter(|name| name.as_str().starts_with("access-control-"))
+        .filter(|name| STAYS_HERE.contains(name) || name.as_str().starts_with("access-control-"))
         .cloned()
+        .chain(nominated)
         .collect();
-    for name in of_cors {
+    for name in dropped {
         fields.remove(name);
     }
 }
+
+/// Of the connection, and of the upstream as an authority.
+const STAYS_HERE: [HeaderName; 14] = [
+    // The body is read whole, so its length is told anew.
+    CONTENT_LENGTH,
+    SERVER,
+    CONNECTION,
+    TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TE,
+    TRAILER,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    SET_COOKIE,
+    ALT_SVC,
+    STRICT_TRANSPORT_SECURITY,
+];
 
 #[cfg(test)]
 mod tests {
