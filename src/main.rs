@@ -3,7 +3,11 @@
 use std::{env, ffi::OsString, process::ExitCode};
 
 use clap::Parser as _;
+use mimalloc::MiMalloc;
 use portaria::cli::{Cli, Environment, Failure};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let done = Cli::try_parse().map_err(Failure::from);
