@@ -1,7 +1,7 @@
 # The doors of this repository. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check package soak overload sigterms guesses fuzz prepare
+.PHONY: help demo test check package soak overload sigterms kills names guesses fuzz prepare
 
 # How much the rigs do; `make soak MESSAGES=20000` is a quick look.
 MESSAGES = 1000000
@@ -58,6 +58,14 @@ sigterms: prepare ## Stop COUNT gateways under load: is no answer lost?
 
 guesses: prepare ## Try GUESSES wrong keys: does the time tell how wrong they are, and does memory grow?
 	cargo bench --locked --quiet --bench rigs -- guesses $(GUESSES)
+
+kills: COUNT = 200
+kills: prepare ## Kill COUNT gateways that remember in a file: is nothing sent twice?
+	cargo bench --locked --quiet --bench rigs -- kills $(COUNT)
+
+names: MESSAGES = 20000
+names: prepare ## Send MESSAGES without and with an Idempotency-Key: what does it cost?
+	cargo bench --locked --quiet --bench rigs -- names $(MESSAGES)
 
 # The promises are in fuzz/src; what is found is written to fuzz/artifacts. RUSTC_BOOTSTRAP
 # lets a stable compiler take the flags of the sanitizer, which is off: nothing here is unsafe.

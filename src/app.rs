@@ -24,7 +24,7 @@ use crate::{
     middleware::{key::Keys, limits::PerChat, room::Room},
     pipeline::{Pipeline, pipeline},
     plan::Plan,
-    records::{Local, Store},
+    records::{self, Local, Store},
     server::{self, Access, Bound, Limits, Passed},
     stage::Next,
     upstream::Upstream,
@@ -115,8 +115,8 @@ impl App {
     /// Binds the listeners, to serve on the runtime of the caller alone.
     ///
     /// # Errors
-    /// An address cannot be had. The plan is sound, so nothing else can fail for
-    /// reasons of the config.
+    /// An address, or the store of sent messages, cannot be had. The plan is sound, so
+    /// nothing else can fail for reasons of the config.
     pub async fn bind(plan: Plan) -> io::Result<Self> {
         Self::bind_with(plan, Passed::none(), Workers::here()).await
     }
@@ -126,7 +126,10 @@ impl App {
     /// # Errors
     /// As with [`bind`](Self::bind); or a socket was not passed.
     pub async fn bind_with(plan: Plan, mut passed: Passed, workers: Workers) -> io::Result<Self> {
-        let shared = Shared::new(&plan);
+        let shared = Shared {
+            records: records::open(&plan.records)?,
+            ..Shared::new(&plan)
+        };
         shared.metrics.knows(&plan);
         let mut servers = Vec::new();
         for address in &plan.listen {

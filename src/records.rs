@@ -8,17 +8,25 @@
 //! Records are kept by a [`Store`]. None of them knows more of a message than digests and
 //! the answer to it.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt, io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::config::RecordStore;
+
 mod answer;
+mod file;
 mod local;
 
 pub use answer::Kept;
+pub use file::File;
 pub use local::Local;
 
 /// Keeps records. All that a store does is done at once or not at all, whoever else asks.
@@ -32,6 +40,17 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// Writes down what became of a message, if the claim is still this one's.
     fn settle(&self, claim: Claim, outcome: Outcome) -> BoxFuture<'_, Result<(), Unavailable>>;
+}
+
+/// The store that the config names.
+///
+/// # Errors
+/// A file cannot be had, or another process has it.
+pub fn open(store: &RecordStore) -> io::Result<Arc<dyn Store>> {
+    Ok(match store {
+        RecordStore::Local => Arc::new(Local::default()),
+        RecordStore::File(path) => Arc::new(File::open(path, SystemTime::now)?),
+    })
 }
 
 /// What somebody wants to do once.
@@ -121,4 +140,7 @@ pub enum Unavailable {
     /// It did not answer in time.
     #[error("the store of sent messages did not answer in time")]
     Late,
+    /// It failed.
+    #[error("the store of sent messages cannot be used: {0}")]
+    Broken(String),
 }

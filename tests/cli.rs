@@ -234,6 +234,7 @@ fn a_good_config_is_shown_as_what_would_run() {
         "  admin        127.0.0.1:0\n",
         "  interactive  POST /integrations/external/chats/{id}/messages/interactive\n",
         "schema whatsapp, body up to 64 KiB\n",
+        "Idempotency-Key optional, remembered for 1d (local)\n",
         "  api          http://127.0.0.1:9\n",
         "  main         token from file:/",
         "  billing      disabled, no rate limit, credential main\n",

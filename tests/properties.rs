@@ -35,6 +35,8 @@ mod json;
 mod limiter;
 #[path = "properties/origin.rs"]
 mod origin;
+#[path = "properties/records.rs"]
+mod records;
 #[path = "properties/requests.rs"]
 mod requests;
 

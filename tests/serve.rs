@@ -12,6 +12,8 @@ mod admin;
 mod messages;
 #[path = "serve/process.rs"]
 mod process;
+#[path = "serve/records.rs"]
+mod records;
 #[path = "serve/refusals.rs"]
 mod refusals;
 #[path = "serve/room.rs"]

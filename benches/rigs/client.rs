@@ -30,30 +30,42 @@ pub(crate) fn number_in(bytes: &[u8]) -> Option<usize> {
     str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// A request of which only two numbers change: the chat's and the message's own.
+/// A request of which only the numbers change: the chat's and the message's own.
 #[derive(Clone)]
 pub(crate) struct Template {
     bytes: Vec<u8>,
     chat: usize,
     number: usize,
+    name: Option<usize>,
 }
 
 impl Template {
     /// With the key of "billing".
     pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same, each message with its number as its `Idempotency-Key`.
+    pub(crate) fn named() -> Self {
+        Self::with(&format!("Idempotency-Key: {:0DIGITS$}\r\n", 0))
+    }
+
+    fn with(field: &str) -> Self {
         // The text comes first, so that half a body tells its number.
         let body = r#"{"body":{"text":"Mensagem 000000000000: podemos confirmar a entrega?"},"interactive_type":"button","action":{"buttons":[{"id":"confirm","title":"Confirmar"},{"id":"change","title":"Mudar a data"}]}}"#;
         let bytes = format!(
             "POST /integrations/external/chats/{CHAT}/messages/interactive HTTP/1.1\r\n\
              Host: portaria.test\r\nAuthorization: Bearer {}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+             Content-Type: application/json\r\n{field}Content-Length: {}\r\n\r\n{body}",
             key("billing"),
             body.len()
         )
         .into_bytes();
         let end_of_chat = memmem::find(&bytes, CHAT.as_bytes()).unwrap() + CHAT.len();
+        let name = memmem::find(&bytes, b"Idempotency-Key: ");
         Self {
             chat: end_of_chat - DIGITS,
+            name: name.map(|at| at + "Idempotency-Key: ".len()),
             number: memmem::find(&bytes, MARK).unwrap() + MARK.len(),
             bytes,
         }
@@ -63,6 +75,10 @@ impl Template {
     pub(crate) fn message(&mut self, number: usize) -> &[u8] {
         for (at, value) in [(self.chat, number % CHATS), (self.number, number)] {
             self.bytes[at..at + DIGITS].copy_from_slice(format!("{value:012}").as_bytes());
+        }
+        if let Some(at) = self.name {
+            self.bytes
+                .copy_within(self.number..self.number + DIGITS, at);
         }
         &self.bytes
     }
@@ -75,6 +91,8 @@ pub(crate) struct Answer {
     pub(crate) delivery: Delivery,
     /// Whether it is the last one on its connection.
     pub(crate) is_last: bool,
+    /// Whether it was given before.
+    pub(crate) is_replay: bool,
 }
 
 /// What `Portaria-Delivery` says.
@@ -155,6 +173,7 @@ fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
         status: text[9..12].parse().unwrap(),
         delivery: Delivery::Untold,
         is_last: false,
+        is_replay: false,
     };
     let mut body = 0;
     for (name, value) in text.lines().filter_map(|line| line.split_once(": ")) {
@@ -163,6 +182,8 @@ fn parse(bytes: &[u8]) -> Option<(Answer, usize)> {
             body = value.parse().unwrap();
         } else if is("connection") {
             answer.is_last = value == "close";
+        } else if is("idempotent-replayed") {
+            answer.is_replay = true;
         } else if is("portaria-delivery") {
             answer.delivery = match value {
                 "sent" => Delivery::Sent,

@@ -26,7 +26,8 @@ pub(crate) struct Gateway {
     address: SocketAddr,
     admin_address: SocketAddr,
     log: Option<JoinHandle<Log>>,
-    _home: Home,
+    /// There until it is killed.
+    home: Option<Home>,
 }
 
 /// What was in its log.
@@ -42,6 +43,11 @@ impl Gateway {
     /// Starts one, without limits on how often, and with these settings:
     /// `("SERVER__MAX_IN_FLIGHT", "64")`.
     pub(crate) fn start(upstream: &Upstream, settings: &[(&str, &str)]) -> Self {
+        Self::start_at(Self::home(upstream), settings)
+    }
+
+    /// What it needs.
+    pub(crate) fn home(upstream: &Upstream) -> Home {
         let home = Home::new(&upstream.url());
         home.append(
             r#"[limits]
@@ -51,7 +57,7 @@ name = "interactive"
 path = "/integrations/external/chats/{id}/messages/interactive"
 per_chat = { rate = "1000000/s", burst = 1000000 }"#,
         );
-        Self::start_at(home, settings)
+        home
     }
 
     /// Starts one with the config of this home, and with these settings. Its first listener
@@ -69,7 +75,7 @@ per_chat = { rate = "1000000/s", burst = 1000000 }"#,
             admin_address: listener(&mut log, "admin"),
             child,
             log: None,
-            _home: home,
+            home: Some(home),
         };
         gateway.log = Some(thread::spawn(move || count(log)));
         gateway
@@ -88,6 +94,13 @@ per_chat = { rate = "1000000/s", burst = 1000000 }"#,
     /// Tells it to stop.
     pub(crate) fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
+    /// Kills it; returns what the next one may find.
+    pub(crate) fn kill(mut self) -> Home {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.home.take().unwrap()
     }
 
     /// Waits until it has ended by itself.

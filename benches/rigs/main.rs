@@ -3,8 +3,9 @@
 //! Rigs drive the real binary over the loopback interface, longer and harder than a
 //! test should: [`soak`] (is every message delivered once?), [`overload`] (what is left
 //! when ten times too much comes?), [`sigterms`] (does a stop lose an answer?) and
-//! [`guesses`] (what does a wrong key tell?). Each prints its figures, and fails when a
-//! promise is broken.
+//! [`kills`] (does a kill make a message go out twice?), [`guesses`] (what does a wrong key
+//! tell?). Each prints its figures, and fails when a promise is broken. [`names`] only
+//! measures: what does an `Idempotency-Key` cost?
 //!
 //! What judges is not the gateway's own code: a client and an upstream on plain
 //! sockets, and a ledger of what arrived.
@@ -25,7 +26,9 @@ mod support;
 mod client;
 mod gateway;
 mod guesses;
+mod kills;
 mod ledger;
+mod names;
 mod overload;
 mod report;
 mod sigterms;
@@ -44,8 +47,11 @@ async fn main() -> ExitCode {
         ["overload", seconds] => overload::run(number(seconds), &mut report).await,
         ["guesses", count] => guesses::run(number(count), &mut report).await,
         ["sigterms", count] => sigterms::run(number(count), &mut report).await,
+        ["names", count] => names::run(number(count), &mut report).await,
+        ["kills", count] => kills::run(number(count), &mut report).await,
         _ => {
-            report.title("rigs: soak MESSAGES, overload SECONDS, sigterms COUNT or guesses COUNT");
+            report.title("rigs: soak MESSAGES, overload SECONDS, sigterms COUNT, kills COUNT,");
+            report.line("guesses COUNT or names MESSAGES");
             return ExitCode::SUCCESS;
         }
     }

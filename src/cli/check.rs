@@ -10,7 +10,7 @@ use humantime::format_rfc3339_seconds as date;
 
 use super::{BAD, ConfigFile, Environment, Failure, GOOD, STRONG, compile, example, limit, routes};
 use crate::{
-    config::{self, Browser, Config, Mode, Source},
+    config::{self, Browser, Config, Idempotent, Mode, Source},
     middleware::key::{self, Client},
     plan::Plan,
     problem::KeyFault,
@@ -83,7 +83,13 @@ impl Summary<'_> {
                     .chain([("admin", vec![config.admin.listen.to_string()])])
                     .collect(),
             ),
-            ("routes", routes.iter().map(route).collect()),
+            (
+                "routes",
+                routes
+                    .iter()
+                    .map(|written| route(written, &config.idempotency))
+                    .collect(),
+            ),
             (
                 "upstream",
                 [("api", upstream)]
@@ -198,7 +204,7 @@ impl Summary<'_> {
     }
 }
 
-fn route(route: &config::Route) -> Entry<'_> {
+fn route<'a>(route: &'a config::Route, kept: &config::Idempotency) -> Entry<'a> {
     let mode = only_reported(route.schema_mode);
     let mut lines = vec![
         format!("{} {}", route.method, route.path),
@@ -212,6 +218,15 @@ fn route(route: &config::Route) -> Entry<'_> {
             .per_chat
             .map(|per_chat| format!("{} to one chat", limit(per_chat))),
     );
+    let asked = match route.idempotency {
+        Idempotent::Off => None,
+        Idempotent::Optional => Some("optional"),
+        Idempotent::Required => Some("required"),
+    };
+    lines.extend(asked.map(|asked| {
+        let (ttl, store) = (kept.ttl, &kept.store);
+        format!("Idempotency-Key {asked}, remembered for {ttl} ({store})")
+    }));
     (&route.name, lines)
 }
 

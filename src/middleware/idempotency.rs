@@ -18,7 +18,7 @@ use std::{sync::Arc, time::Duration};
 use ::http::{HeaderMap, HeaderName, StatusCode};
 use tokio::{
     runtime::Handle,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep, timeout_at},
 };
 use uuid::Uuid;
 
@@ -43,6 +43,15 @@ const LONGEST: usize = 255;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long an answer that comes late still waits until it is written down.
 const LAST_WAIT: Duration = Duration::from_secs(2);
+/// How long a store that is away is waited for, again and again.
+const PAUSES: [Duration; 6] = [
+    Duration::from_millis(100),
+    Duration::from_millis(200),
+    Duration::from_millis(400),
+    Duration::from_millis(800),
+    Duration::from_millis(1600),
+    Duration::from_millis(3200),
+];
 
 /// What the stage works with.
 #[derive(Debug)]
@@ -241,9 +250,9 @@ impl Held {
         };
         let _ = self.trail.idempotency.set(verdict);
         let deadline = self.trail.deadline.max(Instant::now() + LAST_WAIT);
-        let settled = timeout_at(deadline, self.once.store.settle(claim, outcome)).await;
-        if let Err(error) = settled.unwrap_or(Err(Unavailable::Late)) {
-            report(&claim, &error);
+        let settled = self.once.store.settle(claim, outcome.clone());
+        if !matches!(timeout_at(deadline, settled).await, Ok(Ok(()))) {
+            self.insist(claim, outcome);
         }
     }
 
@@ -256,13 +265,31 @@ impl Held {
     /// back, if that can be had.
     fn may_be_ours(mut self, unavailable: &Unavailable) {
         let is_certain = matches!(unavailable, Unavailable::Full);
-        let claim = self.claim.take();
-        if let Some(claim) = claim.filter(|_| !is_certain) {
-            let once = self.once.clone();
-            self.once.tasks.start(async move {
-                let _ = once.store.settle(claim, Outcome::Released).await;
-            });
+        if let Some(claim) = self.claim.take().filter(|_| !is_certain) {
+            self.insist(claim, Outcome::Released);
         }
+    }
+
+    /// Writes it down whether or not anybody waits for that, and tries again if the store
+    /// is away.
+    fn insist(&self, claim: Claim, outcome: Outcome) {
+        let store = self.once.store.clone();
+        self.once.tasks.start(async move {
+            for pause in PAUSES {
+                if store.settle(claim, outcome.clone()).await.is_ok() {
+                    return;
+                }
+                sleep(pause).await;
+            }
+            if let Err(error) = store.settle(claim, outcome).await {
+                // The record stays as it was when the message was claimed, and lapses.
+                tracing::warn!(
+                    request_id = %claim.by,
+                    cause = %error,
+                    "what became of a message could not be written down: a repeat will hear that nobody knows"
+                );
+            }
+        });
     }
 }
 
@@ -275,23 +302,9 @@ impl Drop for Held {
         let _ = self.trail.idempotency.set(verdict);
         // Outside a runtime there is nobody to write it; in time, the claim lapses.
         if Handle::try_current().is_ok() {
-            let once = self.once.clone();
-            self.once.tasks.start(async move {
-                if let Err(error) = once.store.settle(claim, outcome).await {
-                    report(&claim, &error);
-                }
-            });
+            self.insist(claim, outcome);
         }
     }
-}
-
-/// The record stays as it was when the message was claimed, and lapses.
-fn report(claim: &Claim, error: &Unavailable) {
-    tracing::warn!(
-        request_id = %claim.by,
-        cause = error as &dyn std::error::Error,
-        "what became of a message could not be written down: a repeat will hear that nobody knows"
-    );
 }
 
 /// The name that the application gave, without quotes. Both forms of one name are the same.

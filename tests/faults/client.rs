@@ -105,6 +105,70 @@ async fn c4_a_client_that_stops_reading_is_cut_off() {
     assert!(client.read_to_end().await.len() < large.body.len());
 }
 
+#[tokio::test]
+async fn c2_a_client_that_comes_back_with_the_same_name_finds_its_answer() {
+    let gate = Gate::new();
+    let script = Script::each([
+        Step::ReadRequest,
+        Step::Wait(gate.clone()),
+        Step::Answer(Answer::new(201).with_body("{}")),
+        Step::Hang,
+    ]);
+    let upstream = Upstream::start(script).await;
+    let gateway = Running::before(&upstream).await;
+
+    let mut client = gateway.connect().await;
+    client.send(named()).await;
+    upstream.ledger().await_requests(1).await;
+    drop(client);
+    gate.open();
+    gateway.await_metric(&requests(201)).await;
+    let again = gateway.exchange(named()).await;
+
+    assert_eq!((again.status, &again.body[..]), (201, &b"{}"[..]));
+    assert_eq!(again.header("Idempotent-Replayed"), Some("true"));
+    upstream.ledger().only_request();
+}
+
+#[tokio::test]
+async fn c5_of_two_messages_with_one_name_at_once_one_is_sent() {
+    let gate = Gate::new();
+    let answer = Step::Answer(Answer::standard());
+    let script = Script::each([Step::ReadRequest, Step::Wait(gate.clone()), answer]);
+    let upstream = Upstream::start(script).await;
+    let gateway = Running::before(&upstream).await;
+
+    let mut first = gateway.connect().await;
+    first.send(named()).await;
+    upstream.ledger().await_requests(1).await;
+    let second = gateway.exchange(named()).await;
+    gate.open();
+
+    assert_refused(&second, 409, "idempotency-in-progress", "not_sent");
+    assert_eq!(second.header("Retry-After"), Some("1"));
+    assert_eq!(first.read_answer().await.body, Answer::standard().body);
+    upstream.ledger().only_request();
+}
+
+#[tokio::test]
+async fn c6_a_message_whose_fate_is_unknown_is_not_sent_again_under_its_name() {
+    let upstream = Upstream::start(Script::writes("").then([Step::Hang])).await;
+    let gateway = Running::before(&upstream).await;
+
+    let first = gateway.exchange(named()).await;
+    let second = gateway.exchange(named()).await;
+
+    assert_refused(&first, 502, "upstream-broke-off", "unknown");
+    assert_refused(&second, 409, "idempotency-outcome-unknown", "unknown");
+    upstream.ledger().only_request();
+}
+
+fn named() -> Vec<u8> {
+    post(CHAT, &key("billing"))
+        .header("Idempotency-Key", "\"order-7\"")
+        .to_bytes()
+}
+
 fn valid() -> Vec<u8> {
     post(CHAT, &key("billing")).to_bytes()
 }

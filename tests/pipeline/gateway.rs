@@ -25,6 +25,7 @@ use portaria::{
     pipeline::{Pipeline, pipeline},
     plan::{Plan, Surroundings},
     problem::Problem,
+    records::{Local, Store},
     stage::Next,
     trail::{Step, Trail},
 };
@@ -86,6 +87,11 @@ impl Gateway {
 
     /// The same, with another clock on the wall.
     pub fn at(config: &str, now: fn() -> SystemTime) -> Self {
+        Self::over(config, now, Arc::new(Local::default()))
+    }
+
+    /// The same, over this store of sent messages.
+    pub fn over(config: &str, now: fn() -> SystemTime, records: Arc<dyn Store>) -> Self {
         let mut text = config.to_owned();
         if !config.contains("credentials") {
             text += MAIN;
@@ -106,7 +112,10 @@ impl Gateway {
         let url = ["PORTARIA__UPSTREAM__URL", "http://127.0.0.1:9"];
         let loaded = Loaded::parse("test.toml", &text, [url.map(String::from).into()]).unwrap();
         let plan = Plan::compile(&loaded, surroundings).unwrap();
-        let shared = Shared::new(&plan);
+        let shared = Shared {
+            records,
+            ..Shared::new(&plan)
+        };
         let wegly = Wegly::default();
         let upstream = service_fn({
             let wegly = wegly.clone();

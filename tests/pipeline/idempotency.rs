@@ -1,15 +1,24 @@
 //! Is a message that has a name sent once, whoever asks again?
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
 
 use portaria::{
     http::Request,
     problem::{AnswerFault, Problem},
+    records::{Claim, Local, Outcome, Record, Store, Terms, Unavailable},
 };
 use tokio::{task::JoinSet, time::advance};
 
 use crate::{
-    gateway::{Gateway, NEXT_TOKEN, Reply, Spoil as _, application, post, post_by, route},
+    gateway::{Gateway, NEXT_TOKEN, Reply, Spoil as _, application, noon, post, post_by, route},
     support::{Answer, CHAT, message_saying},
 };
 
@@ -349,6 +358,58 @@ async fn a_full_store_refuses_new_names_and_forgets_none() {
     }
 }
 
+// ---- A store that is away.
+
+#[tokio::test(start_paused = true)]
+async fn without_its_store_a_message_with_a_name_is_not_sent_and_one_without_is() {
+    let store = Arc::new(Flaky::default());
+    let gateway = Gateway::over("", noon, store.clone());
+    store.claims_to_fail.store(1, Ordering::Relaxed);
+
+    let refused = gateway.send(named("a")).await;
+
+    assert_eq!(refused.json()["code"], "store-unavailable");
+    assert_eq!(refused.header("portaria-delivery"), Some("not_sent"));
+    assert_eq!(gateway.send(post()).await.status, 200);
+    assert_eq!(gateway.wegly.received().len(), 1);
+    // The claim was made all the same, and is given back.
+    gateway.shared.tasks.finished().await;
+    assert_eq!(gateway.send(named("a")).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_cannot_be_written_down_goes_back_and_is_written_down_later() {
+    let store = Arc::new(Flaky::default());
+    let gateway = Gateway::over("", noon, store.clone());
+    store.settles_to_fail.store(3, Ordering::Relaxed);
+
+    let first = gateway.send(named("a")).await;
+    let meanwhile = gateway.send(named("a")).await;
+    gateway.shared.tasks.finished().await;
+    let again = gateway.send(named("a")).await;
+
+    assert_eq!(first.status, 200);
+    assert_eq!(meanwhile.json()["code"], "idempotency-in-progress");
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(gateway.wegly.received().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_nobody_settled_is_unknown_when_its_request_must_have_ended() {
+    let store = Arc::new(Flaky::default());
+    let gateway = Gateway::over("", noon, store.clone());
+    store.settles_to_fail.store(usize::MAX, Ordering::Relaxed);
+
+    gateway.send(named("a")).await;
+    let before = gateway.send(named("a")).await;
+    advance(Duration::from_secs(40)).await;
+    let after = gateway.send(named("a")).await;
+
+    assert_eq!(before.json()["code"], "idempotency-in-progress");
+    assert_eq!(after.json()["code"], "idempotency-outcome-unknown");
+    assert_eq!(gateway.wegly.received().len(), 1);
+}
+
 // ---- What an operator sees.
 
 #[tokio::test(start_paused = true)]
@@ -408,6 +469,46 @@ async fn a_token_that_comes_next_changes_no_name() {
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(gateway.wegly.tokens().last().unwrap(), NEXT_TOKEN);
     assert_eq!(gateway.wegly.received().len(), 2);
+}
+
+/// A store in memory that fails now and then, after it has done what was asked, or before.
+#[derive(Debug, Default)]
+struct Flaky {
+    store: Local,
+    claims_to_fail: AtomicUsize,
+    settles_to_fail: AtomicUsize,
+}
+
+impl Flaky {
+    fn fails(left: &AtomicUsize) -> Result<(), Unavailable> {
+        let took = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
+        match took {
+            Ok(_) => Err(Unavailable::Broken("as the test wants it".to_owned())),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl Store for Flaky {
+    fn claim(
+        &self,
+        claim: Claim,
+        terms: Terms,
+    ) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
+        Box::pin(async move {
+            let found = self.store.claim(claim, terms).await;
+            Self::fails(&self.claims_to_fail).and(found)
+        })
+    }
+
+    fn settle(&self, claim: Claim, outcome: Outcome) -> BoxFuture<'_, Result<(), Unavailable>> {
+        Box::pin(async move {
+            Self::fails(&self.settles_to_fail)?;
+            self.store.settle(claim, outcome).await
+        })
+    }
 }
 
 /// A message of "billing" with this name.

@@ -72,6 +72,35 @@ impl Client {
         within("an answer", self.read_answer_patiently()).await
     }
 
+    /// Reads the next answer, or finds that the connection ended before it was whole.
+    pub async fn read_until_answer_or_end(&mut self) -> Option<Answer> {
+        within("an answer or an end", async {
+            while !self.has_whole_answer() {
+                if !self.read_more().await {
+                    return None;
+                }
+            }
+            Some(self.read_answer_patiently().await)
+        })
+        .await
+    }
+
+    /// Whether an answer with a `Content-Length` is here whole.
+    fn has_whole_answer(&self) -> bool {
+        let Some(head) = self
+            .unread
+            .windows(4)
+            .position(|bytes| bytes == b"\r\n\r\n")
+        else {
+            return false;
+        };
+        let text = String::from_utf8_lossy(&self.unread[..head]).to_lowercase();
+        let length = text
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        length.is_none_or(|length| head + 4 + length.parse::<usize>().unwrap() <= self.unread.len())
+    }
+
     /// Reads everything there is until the gateway closes, or resets, the connection.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         within("the gateway to close the connection", async {
