@@ -26,6 +26,7 @@ test: prepare ## Run every test
 # The examples name the real places of secrets; here they get a token that is none.
 check: export PORTARIA__CREDENTIALS__MAIN__TOKEN = env:WEGLY_TOKEN
 check: export WEGLY_TOKEN = not-a-token
+check: export REDIS_URL = redis://127.0.0.1
 check: prepare ## Format, lints, documentation, and every file in config/ and deploy/
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings

@@ -19,12 +19,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{self, Admin},
-    config::Address,
+    config::{Address, OnStoreFailure},
+    limiter::SharedLimits,
     metrics::Metrics,
     middleware::{key::Keys, limits::PerChat, room::Room},
     pipeline::{Pipeline, pipeline},
     plan::Plan,
     records::{self, Local, Store},
+    redis::Redis,
     server::{self, Access, Bound, Limits, Passed},
     stage::Next,
     upstream::Upstream,
@@ -70,6 +72,8 @@ pub struct Shared {
     pub records: Arc<dyn Store>,
     /// Background work that the stop waits for.
     pub tasks: Tasks,
+    /// What gateways share, if they share anything.
+    pub redis: Option<Redis>,
 }
 
 impl Shared {
@@ -80,7 +84,16 @@ impl Shared {
             room: Room::new(plan.max_in_flight),
             records: Arc::new(Local::default()),
             tasks: Tasks::default(),
+            redis: plan.redis.clone().map(Redis::new),
         }
+    }
+
+    /// The limits that gateways share, if they do.
+    pub fn limits(&self, on_failure: Option<OnStoreFailure>) -> Option<Arc<SharedLimits>> {
+        let redis = self.redis.clone();
+        redis
+            .zip(on_failure)
+            .map(|(redis, on_failure)| Arc::new(SharedLimits::new(redis, on_failure)))
     }
 }
 
@@ -234,6 +247,14 @@ impl App {
             admin_tasks.clone(),
             admin_stops.clone(),
         ));
+        if let Some(redis) = self.shared.redis.clone() {
+            // What drains may still need it.
+            let stops = admin_stops.clone();
+            let is_up = self.shared.metrics.limit_store_up.clone();
+            admin_tasks.start(async move {
+                stops.run_until_cancelled(redis.keep(is_up)).await;
+            });
+        }
         let sweeping = stopping.clone();
         let (per_chat, keys) = (self.plan.per_chat(), self.plan.keys.clone());
         self.shared.tasks.start(async move {

@@ -5,7 +5,7 @@
 //! [`load`](fn@load) reads it, [`Plan::compile`](crate::plan::Plan::compile) judges it,
 //! and [`Mistakes`] is how both say what is wrong.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -46,6 +46,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is remembered of messages that were sent with an `Idempotency-Key`.
     pub idempotency: Idempotency,
+    /// What several gateways share.
+    pub redis: Redis,
 }
 
 /// Where applications connect, and what one connection may take.
@@ -407,6 +409,11 @@ pub struct Limits {
     pub upstream: Limit,
     /// Where the limits are counted.
     pub store: LimitStore,
+    /// What happens to shared limits while Redis is away.
+    pub on_store_failure: OnStoreFailure,
+    /// How many gateways share the limits. Needed where Redis may be away and each then
+    /// allows its part.
+    pub replicas: Option<NonZeroU32>,
 }
 
 impl Default for Limits {
@@ -414,6 +421,8 @@ impl Default for Limits {
         Self {
             upstream: Limit::per_second(80, 80),
             store: LimitStore::Local,
+            on_store_failure: OnStoreFailure::Local,
+            replicas: None,
         }
     }
 }
@@ -424,6 +433,42 @@ impl Default for Limits {
 pub enum LimitStore {
     /// In the memory of this process.
     Local,
+    /// In Redis, for several gateways together.
+    Redis,
+}
+
+/// What happens to shared limits while Redis is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStoreFailure {
+    /// Each gateway counts alone, and allows its part: a limit divided by `replicas`.
+    Local,
+    /// What needs a limit is refused with `store-unavailable`.
+    Refuse,
+}
+
+/// What several gateways share.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Redis {
+    /// Where its URL is, which may hold a password: `"file:/path"` or `"env:NAME"`. It is
+    /// `redis://user:password@host:port/database`, `rediss://` with TLS, or
+    /// `redis+unix:///path`.
+    pub url: Option<Source>,
+    /// How long a question to it may take. It is what an outage costs a request, at most.
+    pub timeout: Period,
+    /// Certificate authorities to trust instead of the system's, in PEM, for `rediss://`.
+    pub ca: Option<Source>,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: None,
+            timeout: Period::millis(50),
+            ca: None,
+        }
+    }
 }
 
 /// What is remembered of messages that were sent with an `Idempotency-Key`.

@@ -27,6 +27,7 @@ pub mod json;
 pub mod jwt;
 pub mod limiter;
 pub mod records;
+pub mod redis;
 pub mod schema;
 
 pub mod config;

@@ -1,7 +1,9 @@
 //! How often may something happen?
 //!
-//! GCRA, counted by governor. What is allowed is a [`Limit`] of the config; what a
+//! GCRA, counted by governor, or in Redis for [several gateways](shared) together. What is allowed is a [`Limit`] of the config; what a
 //! caller learns is a [`Standing`].
+
+mod shared;
 
 use std::{hash::Hash, time::Duration};
 
@@ -13,6 +15,8 @@ use governor::{
     state::{InMemoryState, NotKeyed, keyed::DashMapStateStore},
 };
 use tokio::time::Instant;
+
+pub use shared::{Refused, SharedBucket, SharedLimits};
 
 use crate::{config::Limit, problem::whole_seconds};
 

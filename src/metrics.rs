@@ -51,6 +51,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Messages with an Idempotency-Key, by what came of it
     pub idempotency: Family<IdempotencyLabels, Counter>,
+    /// Whether limits are counted where the config says; 0 while Redis is away
+    pub limit_store_up: Gauge,
     /// When the token of a credential stops being valid, if it says so
     pub credential_expiry: Family<CredentialLabels, Gauge>,
     /// When a key stops being valid
@@ -135,6 +137,11 @@ impl Default for Metrics {
             ),
             in_flight: count(on, "requests_in_flight", "Requests being worked on"),
             connections: count(on, "connections", "Connections open"),
+            limit_store_up: count(
+                on,
+                "limit_store_up",
+                "Whether limits are counted where the config says; 0 while Redis is away",
+            ),
             idempotency: count(
                 on,
                 "idempotency",
@@ -232,6 +239,8 @@ impl Metrics {
 
     /// Notes what is known before anything is used.
     pub fn knows(&self, plan: &Plan) {
+        // Until Redis has answered for the first time, it is away.
+        self.limit_store_up.set(plan.redis.is_none().into());
         for credential in &plan.credentials {
             if let Some(end) = credential.expires_at() {
                 let credential = credential.name.clone();

@@ -131,13 +131,14 @@ fn route(plan: &RoutePlan, shared: &Shared, upstream: Next) -> Next {
         store: shared.records.clone(),
         tasks: shared.tasks.clone(),
     });
+    let limits = shared.limits(plan.shared_limits);
     let stack = ServiceBuilder::new()
         // Who is calling?
         .layer(gate(Step::Key, plan.keys.clone(), key::check))
         // From which page?
         .layer(gate(Step::Domain, (), domain::check))
         // How often?
-        .layer(gate(Step::Rate, (), rate_limit::check))
+        .layer(rate_limit::layer(limits.clone()))
         // How large, of which kind, and is it strict JSON?
         .layer(stage(Step::Body, plan.body.clone(), body::read))
         // Is the message right?
@@ -147,7 +148,7 @@ fn route(plan: &RoutePlan, shared: &Shared, upstream: Next) -> Next {
             stage(Step::Idempotency, Arc::new(once), idempotency::once)
         })))
         // Does the upstream want one more?
-        .layer(gate(Step::Limits, plan.per_chat.clone(), limits::check))
+        .layer(limits::layer(plan, limits))
         // With whose token do we knock?
         .layer(stage(
             Step::Credential,

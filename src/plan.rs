@@ -8,6 +8,7 @@ mod idempotency;
 mod keys;
 mod routes;
 mod server;
+mod sharing;
 mod trust;
 mod upstream;
 
@@ -20,12 +21,16 @@ use std::{
 };
 
 use crate::{
-    config::{Address, Config, Loaded, LogFormat, Mistakes, Path, RecordStore},
+    config::{
+        Address, Config, Limit, LimitStore, Loaded, LogFormat, Mistakes, OnStoreFailure, Path,
+        RecordStore,
+    },
     limiter::Buckets,
     middleware::{
         body, cors::Cors, credential::Credential, front::Front, idempotency::Rule, key::Keys,
         limits::PerChat, schema::Rules,
     },
+    redis,
     route::Route,
     server::{Access, tls::Tls},
     upstream::Settings,
@@ -72,6 +77,8 @@ pub struct Plan {
     pub records: RecordStore,
     /// Where messages go.
     pub upstream: Settings,
+    /// How Redis is reached, if anything is kept there.
+    pub redis: Option<redis::Settings>,
 }
 
 /// What the steps of one route need.
@@ -89,6 +96,11 @@ pub struct RoutePlan {
     pub once: Option<Rule>,
     /// Messages to one chat.
     pub per_chat: Option<Arc<PerChat>>,
+    /// What they may be, all gateways together.
+    pub chat_limit: Option<Limit>,
+    /// What happens to limits that gateways share while Redis is away. None: this gateway
+    /// counts alone.
+    pub shared_limits: Option<OnStoreFailure>,
 }
 
 /// What a plan takes from outside the config.
@@ -143,6 +155,7 @@ impl Judge<'_> {
         let tls = self.tls();
         let unix = self.unix();
         let upstream = self.upstream();
+        let redis = self.redis();
         let credentials = self.credentials();
         let routes = self.routes();
         let (records, terms) = self.idempotency();
@@ -158,7 +171,7 @@ impl Judge<'_> {
             routes.iter().map(|judged| judged.route.method.clone()),
         );
         let keys = Arc::new(Keys::new(by_hash, self.surroundings.now));
-        let server = &self.config.server;
+        let (server, limits) = (&self.config.server, &self.config.limits);
         let body_timeout = server.body_timeout.0;
         Some(Plan {
             listen: server.listen.clone(),
@@ -189,13 +202,21 @@ impl Judge<'_> {
                     }),
                     rules: Arc::new(judged.rules),
                     once: idempotency::rule(judged.idempotency, terms),
-                    per_chat: judged.per_chat.map(|limit| Arc::new(Buckets::new(limit))),
+                    per_chat: judged
+                        .per_chat
+                        .map(|limit| Arc::new(Buckets::new(self.alone(limit)))),
+                    chat_limit: judged.per_chat,
+                    shared_limits: match limits.store {
+                        LimitStore::Local => None,
+                        LimitStore::Redis => Some(limits.on_store_failure),
+                    },
                 })
                 .collect(),
             keys,
             credentials: credentials.into_values().collect(),
             records,
             upstream: upstream?,
+            redis,
         })
     }
 

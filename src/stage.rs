@@ -166,6 +166,46 @@ where
     }
 }
 
+/// A step that is a gate or a stage, as the config says.
+#[derive(Clone, Debug)]
+pub enum Either<G, S> {
+    /// It decides at once.
+    Gate(G),
+    /// It may have to wait.
+    Stage(S),
+}
+
+impl<G: Layer<I>, S: Layer<I>, I> Layer<I> for Either<G, S> {
+    type Service = Either<G::Service, S::Service>;
+
+    fn layer(&self, below: I) -> Self::Service {
+        match self {
+            Self::Gate(gate) => Either::Gate(gate.layer(below)),
+            Self::Stage(stage) => Either::Stage(stage.layer(below)),
+        }
+    }
+}
+
+impl<G: Below, S: Below> Service<Request> for Either<G, S> {
+    type Response = Response;
+    type Error = Problem;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
+        match self {
+            Self::Gate(gate) => gate.poll_ready(cx),
+            Self::Stage(stage) => stage.poll_ready(cx),
+        }
+    }
+
+    fn call(&mut self, req: Request) -> Answering {
+        match self {
+            Self::Gate(gate) => gate.call(req),
+            Self::Stage(stage) => stage.call(req),
+        }
+    }
+}
+
 /// A step that a route may do without.
 pub fn optional<L, I>(step: Option<L>) -> impl Layer<I, Service = Next>
 where

@@ -79,7 +79,7 @@ mod reading {
                 r#"10:15: "off" is not a choice here (write "enforce" or "report")"#,
                 r#"14:11: expected a string, found an integer (write "refuse" or "allow")"#,
                 r#"15:15: "Report" is not a choice here (did you mean "report"?)"#,
-                r#"18:9: "redis" is not a choice here (write "local")"#,
+                r#"18:9: "redsi" is not a choice here (did you mean "redis"?)"#,
             ],
         );
     }
@@ -153,6 +153,7 @@ mod reading {
                 "21:1: unknown field `hashs` (did you mean `hash`?)",
                 "22:8: expected a string, found an integer (put it in quotes)",
                 "26:19: expected an array, found a string (put it in brackets: `[…]`)",
+                &format!("29:7: `url` does not say where it is {literal}"),
             ],
         );
     }
@@ -185,12 +186,8 @@ mod reading {
         assert_told(
             "not-yet-built.toml",
             &[
-                r#"7:9: "redis" is not a choice here (write "local")"#,
-                "8:1: unknown field `on_store_failure`",
-                "9:1: unknown field `replicas`",
-                r#"12:9: "redis" is no store (write "local" or "file:/path")"#,
-                "14:2: unknown section `redis`",
-                "17:2: unknown section `traces`",
+                r#"7:9: "redis" is no store (write "local" or "file:/path")"#,
+                "9:2: unknown section `traces`",
             ],
         );
     }
@@ -302,7 +299,7 @@ error: "yes" is neither true nor false
                 assert_no_canary(&mistakes);
             }
         }
-        assert_eq!(canaries, 18);
+        assert_eq!(canaries, 20);
     }
 
     #[test]
@@ -539,7 +536,8 @@ error: "yes" is neither true nor false
     fn uncommented(file: &str) -> String {
         let is_setting = |line: &str| {
             let name = line.split_once(" = ").map(|(name, _)| name);
-            name.is_some_and(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
+            line.starts_with('[')
+                || name.is_some_and(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
         };
         let lines = fs::read_to_string(file).unwrap();
         let lines = lines.lines().map(|line| match line.strip_prefix("# ") {
@@ -696,6 +694,34 @@ mod judging {
         );
     }
 
+    #[test]
+    fn what_gateways_could_never_share_is_a_mistake() {
+        assert_told(
+            "redis-without-a-url.toml",
+            &[
+                r#"2:9: nobody knows what a gateway allows while Redis is away: a limit divided by how many? (add `replicas = …`, the number of gateways, or `on_store_failure = "refuse"`)"#,
+                r#"2:9: there is no Redis to count in (add `[redis]` with `url = "env:REDIS_URL"`)"#,
+            ],
+        );
+        assert_told(
+            "redis-unused.toml",
+            &[
+                "2:12: `replicas` is never looked at: the store is `local`",
+                r#"4:1: Redis is never used: nothing is kept in it (write `store = "redis"` in `[limits]`, or leave `[redis]` out)"#,
+            ],
+        );
+        assert_told(
+            "redis-elsewhere.toml",
+            &[
+                "6:7: what is in `env:TOKEN` is no URL of a Redis (it reads `redis://host:6379/0`, `rediss://…` with TLS, or `redis+unix:///path`; user and password stand before the host)",
+            ],
+        );
+        assert_told(
+            "redis-ca.toml",
+            &["7:6: certificates are read from a file alone (write `file:/path/to/ca.pem`)"],
+        );
+    }
+
     /// Each line is `line:column: message (hint)`.
     fn assert_told(file: &str, expected: &[&str]) {
         let told: Vec<String> = judge(file).lines().collect();
@@ -713,7 +739,11 @@ mod judging {
             .join(file);
         let loaded = load(&file, []).unwrap();
         let surroundings = Surroundings {
-            environment: &|name| (name == "TOKEN").then(|| "a-token".to_owned()),
+            environment: &|name| match name {
+                "TOKEN" => Some("a-token".to_owned()),
+                "REDIS_URL" => Some("redis://127.0.0.1".to_owned()),
+                _ => None,
+            },
             now: SystemTime::now,
         };
         Plan::compile(&loaded, surroundings).unwrap_err()

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     app::Shared,
-    config::{self, Config, Idempotent, RecordStore, Source},
+    config::{self, Config, Idempotent, LimitStore, OnStoreFailure, RecordStore, Source},
     gateway_key::GatewayKey,
     http::{Body, Request, Response},
     json::Document,
@@ -173,7 +173,12 @@ fn make_do(config: &mut Config, name: &str, key: &GatewayKey) -> Result<(), Fail
         credential.token = Source::Env(TOKEN_VARIABLE.to_owned());
         credential.next_token = None;
     }
-    // Nothing is sent, so nothing has to be remembered, and no certificates are needed.
+    // Nothing is sent, so nothing has to be counted with others or remembered, and no
+    // certificates are needed.
+    config.limits.store = LimitStore::Local;
+    config.limits.on_store_failure = OnStoreFailure::Local;
+    config.limits.replicas = None;
+    config.redis = config::Redis::default();
     config.idempotency.store = RecordStore::Local;
     let upstream = &mut config.upstream;
     upstream.url = upstream.url.replacen("https://", "http://", 1);

@@ -56,6 +56,10 @@ fn tell_tale(text: &str) -> Vec<Range<usize>> {
         if let (Some(scheme), Some(at)) = (shown.find("://"), shown.rfind('@')) {
             secrets.push(word.start + (scheme + 3).min(at)..word.start + at);
         }
+        // For a unix socket they are its query.
+        if let (Some(_), Some(query)) = (shown.find("+unix:"), shown.find('?')) {
+            secrets.push(from(query + 1));
+        }
         // Anything long in which letters and digits are mixed, except for hashes.
         if !is_hash(shown) {
             let mixed = runs(shown, |c| c.is_ascii_alphanumeric() || "_+=".contains(c));
@@ -230,7 +234,8 @@ fn holds_secret(path: &Path) -> bool {
     // In a credential nothing may be shown but the origin, however it is spelt.
     let is_in_credential = keys.clone().next() == Some("credentials");
     let is_origin = keys.clone().next_back().is_some_and(is_origin);
-    keys.any(names_secret) || is_in_credential && !is_origin
+    let is_redis_url = keys.clone().eq(["redis", "url"]);
+    is_redis_url || keys.any(names_secret) || is_in_credential && !is_origin
 }
 
 /// The one field of a credential that may be shown.

@@ -104,6 +104,11 @@ impl Period {
         ("ms", 1),
     ];
 
+    /// So many milliseconds.
+    pub const fn millis(count: u64) -> Self {
+        Self(Duration::from_millis(count))
+    }
+
     /// So many seconds.
     pub const fn seconds(count: u64) -> Self {
         Self(Duration::from_secs(count))
@@ -251,6 +256,20 @@ impl Limit {
 
     pub(super) fn per_minute(count: u32, burst: u32) -> Self {
         Self::per(Duration::from_secs(60), count, burst)
+    }
+
+    /// The part of one of several gateways that share it. All parts together are no more
+    /// than the whole, unless there are more gateways than fit into its burst.
+    #[must_use]
+    pub fn part_of(self, gateways: NonZeroU32) -> Self {
+        let burst = NonZeroU32::new(self.burst.get() / gateways);
+        Self {
+            rate: Rate {
+                per: self.rate.per * gateways.get(),
+                ..self.rate
+            },
+            burst: burst.unwrap_or(NonZeroU32::MIN),
+        }
     }
 
     fn per(per: Duration, count: u32, burst: u32) -> Self {

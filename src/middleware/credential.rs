@@ -22,6 +22,7 @@ use memchr::memmem;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
+    config::Limit,
     http::{Request, Response},
     json::Document,
     jwt,
@@ -49,8 +50,10 @@ pub struct Credential {
     pub tokens: Vec<Token>,
     /// The `Origin` that goes with it.
     pub origin: SentOrigin,
-    /// How often the upstream may be called with it.
+    /// How often the upstream may be called with it by this gateway.
     pub bucket: Bucket,
+    /// How often, by all gateways together.
+    pub limit: Limit,
     /// A pause that the upstream asked for.
     pub cool_down: CoolDown,
     /// The token that was accepted last.

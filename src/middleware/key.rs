@@ -19,7 +19,7 @@ use ::http::{HeaderMap, HeaderName, header};
 use self::failures::{Failures, Peer};
 
 use crate::{
-    config::Browser,
+    config::{Browser, Limit},
     gateway_key::{self, KeyHash},
     http::Request,
     limiter::Bucket,
@@ -51,8 +51,10 @@ pub struct Client {
     pub domains: Option<Rule>,
     /// What happens to a server's key in a browser.
     pub browser: Browser,
-    /// How often.
+    /// How often it may call this gateway.
     pub bucket: Option<Bucket>,
+    /// How often, all gateways together.
+    pub limit: Option<Limit>,
     /// With whose token its messages go out.
     pub credential: Arc<Credential>,
 }

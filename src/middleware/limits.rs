@@ -12,13 +12,18 @@ use std::{
 };
 
 use tokio::time::Instant;
+use tower::Layer;
 use uuid::Uuid;
 
 use crate::{
-    http::Request,
-    limiter::{Buckets, Empty},
+    config::Limit,
+    http::{Request, Response},
+    limiter::{Buckets, Empty, Refused, SharedBucket, SharedLimits},
+    plan::RoutePlan,
     problem::{LimitName, Problem},
-    trail::Trail,
+    redis::Away,
+    stage::{Below, Either, Next, gate, stage},
+    trail::{Step, Trail},
 };
 
 /// Messages to one chat, through one route.
@@ -60,6 +65,26 @@ impl CoolDown {
     }
 }
 
+/// The step: a gate where this gateway counts alone.
+pub fn layer<I: Below>(
+    plan: &RoutePlan,
+    shared: Option<Arc<SharedLimits>>,
+) -> impl Layer<I, Service: Below> + use<I> {
+    let per_chat = plan.per_chat.clone();
+    match shared {
+        None => Either::Gate(gate(Step::Limits, per_chat, check)),
+        Some(limits) => {
+            let together = Together {
+                limits,
+                route: plan.route.name.clone(),
+                chat: plan.chat_limit,
+                per_chat,
+            };
+            Either::Stage(stage(Step::Limits, Arc::new(together), ask))
+        }
+    }
+}
+
 /// The gate.
 pub fn check(per_chat: &Option<Arc<PerChat>>, req: &mut Request) -> Result<(), Problem> {
     let trail = Trail::of(req)?;
@@ -77,6 +102,55 @@ pub fn check(per_chat: &Option<Arc<PerChat>>, req: &mut Request) -> Result<(), P
         .take()
         .map_err(|empty| refuse(trail, LimitName::Upstream, empty))?;
     Ok(())
+}
+
+/// What the stage needs.
+struct Together {
+    limits: Arc<SharedLimits>,
+    /// The name of the route.
+    route: Arc<str>,
+    /// Messages to one chat, all gateways together.
+    chat: Option<Limit>,
+    /// For when this gateway counts alone.
+    per_chat: Option<Arc<PerChat>>,
+}
+
+/// The stage, for limits that gateways share. All three are one question, so here a
+/// message that the last refuses has cost its chat nothing.
+async fn ask(together: Arc<Together>, mut req: Request, next: Next) -> Result<Response, Problem> {
+    let trail = Trail::of(&req)?.clone();
+    let credential = &trail.client()?.credential;
+    // One that this gateway knows of needs no question.
+    if let Some(retry_after) = credential.cool_down.remaining() {
+        return Err(Problem::CoolingDown { retry_after });
+    }
+    let chat = together.chat.zip(trail.chat.get()).map(|(limit, chat)| {
+        let bucket = SharedBucket::of_chat(&credential.name, &together.route, chat, limit);
+        (LimitName::Chat, bucket)
+    });
+    let upstream = SharedBucket::of_credential(&credential.name, credential.limit);
+    let (names, buckets): (Vec<_>, Vec<_>) = chat
+        .into_iter()
+        .chain([(LimitName::Upstream, upstream)])
+        .unzip();
+    let limits = &together.limits;
+    match limits.take_all(&buckets, &credential.name).await {
+        Ok(Ok(())) => {}
+        Ok(Err(Refused::Empty(index, empty))) => return Err(refuse(&trail, names[index], empty)),
+        Ok(Err(Refused::Paused(retry_after))) => {
+            credential.cool_down.start(retry_after);
+            return Err(Problem::CoolingDown { retry_after });
+        }
+        Err(Away) => limits.alone(|| check(&together.per_chat, &mut req))?,
+    }
+
+    let answer = next.run(req).await;
+
+    // There was none before, so what the upstream asked for is news to the others.
+    if let Some(pause) = credential.cool_down.remaining() {
+        limits.pause(&credential.name, pause).await;
+    }
+    answer
 }
 
 fn refuse(trail: &Trail, limit: LimitName, empty: Empty) -> Problem {

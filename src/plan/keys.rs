@@ -69,7 +69,10 @@ impl Judge<'_> {
                 routes,
                 domains,
                 browser: written.browser,
-                bucket: written.rate_limit.map(Bucket::new),
+                bucket: written
+                    .rate_limit
+                    .map(|limit| Bucket::new(self.alone(limit))),
+                limit: written.rate_limit,
                 credential,
             });
             for (at, hash) in hashes {

@@ -207,7 +207,7 @@ fn collect(source: Source, pipe: impl Read + Send + 'static, to: Arc<watch::Send
 }
 
 /// By the shell, which always has `kill` built in.
-fn send_signal(id: u32, name: &str) {
+pub(super) fn send_signal(id: u32, name: &str) {
     let kill = format!("kill -s {name} {id}");
     let status = Command::new("sh").args(["-c", &kill]).status().unwrap();
     assert!(status.success(), "no such process or signal: {kill}");

@@ -1,0 +1,138 @@
+//! Can gateways share what they should, and count alone what they cannot?
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use secrecy::ExposeSecret as _;
+
+use super::{Judge, trust};
+use crate::{
+    config::{Limit, LimitStore, OnStoreFailure, Path, Source},
+    redis::{Settings, Target},
+    secret,
+};
+
+impl Judge<'_> {
+    pub(super) fn redis(&mut self) -> Option<Settings> {
+        let limits = &self.config.limits;
+        let at = |field: &str| Path::new("limits").key(field);
+        match (limits.store, limits.on_store_failure, limits.replicas) {
+            (LimitStore::Redis, OnStoreFailure::Local, None) => {
+                self.mistakes
+                    .add(at("store"), "nobody knows what a gateway allows while Redis is away: a limit divided by how many?")
+                    .hint("add `replicas = …`, the number of gateways, or `on_store_failure = \"refuse\"`");
+            }
+            (LimitStore::Local, OnStoreFailure::Refuse, _) => {
+                self.mistakes.add(
+                    at("on_store_failure"),
+                    "`on_store_failure` is never looked at: the store is `local`",
+                );
+            }
+            (LimitStore::Local, _, Some(_)) => {
+                self.mistakes.add(
+                    at("replicas"),
+                    "`replicas` is never looked at: the store is `local`",
+                );
+            }
+            (LimitStore::Redis, ..) | (LimitStore::Local, OnStoreFailure::Local, None) => {}
+        }
+
+        let redis = &self.config.redis;
+        let at = |field: &str| Path::new("redis").key(field);
+        let url = match (&redis.url, limits.store) {
+            (None, LimitStore::Local) => return None,
+            (None, LimitStore::Redis) => {
+                self.mistakes
+                    .add(
+                        Path::new("limits").key("store"),
+                        "there is no Redis to count in",
+                    )
+                    .hint("add `[redis]` with `url = \"env:REDIS_URL\"`");
+                return None;
+            }
+            (Some(_), LimitStore::Local) => {
+                self.mistakes
+                    .add(
+                        Path::new("redis"),
+                        "Redis is never used: nothing is kept in it",
+                    )
+                    .hint("write `store = \"redis\"` in `[limits]`, or leave `[redis]` out");
+                return None;
+            }
+            (Some(url), LimitStore::Redis) => url,
+        };
+        let target = self.target(at("url"), url)?;
+        let ca = match &redis.ca {
+            None => None,
+            Some(Source::File(path)) => Some(self.directory.join(path)),
+            Some(Source::Env(_)) => {
+                self.mistakes
+                    .add(at("ca"), "certificates are read from a file alone")
+                    .hint("write `file:/path/to/ca.pem`");
+                return None;
+            }
+        };
+        if ca.is_some() && !target.is_tls() {
+            self.mistakes.add(
+                at("ca"),
+                "`ca` is never used: Redis is not reached by `rediss://`",
+            );
+        }
+        match trust::client_config(ca.as_deref(), target.is_tls()) {
+            Ok(tls) => Some(Settings {
+                target,
+                timeout: redis.timeout.0,
+                tls: Arc::new(tls),
+                meanwhile: self.meanwhile(),
+            }),
+            Err(message) => {
+                self.mistakes.add(at("ca"), message);
+                None
+            }
+        }
+    }
+
+    fn target(&mut self, at: Path, source: &Source) -> Option<Target> {
+        let source = match source {
+            Source::File(path) => &Source::File(self.directory.join(path)),
+            Source::Env(_) => source,
+        };
+        match secret::read(source, self.surroundings.environment) {
+            Ok(url) => {
+                let target = Target::parse(url.expose_secret());
+                if target.is_none() {
+                    self.mistakes
+                        .add(at, format!("what is in `{source}` is no URL of a Redis"))
+                        .hint("it reads `redis://host:6379/0`, `rediss://…` with TLS, or `redis+unix:///path`; user and password stand before the host");
+                }
+                target
+            }
+            Err(error) => {
+                self.mistakes.add(at, format!("`{source}` {error}"));
+                None
+            }
+        }
+    }
+
+    /// What one gateway allows when it counts alone.
+    pub(super) fn alone(&self, limit: Limit) -> Limit {
+        match self.config.limits.store {
+            LimitStore::Local => limit,
+            LimitStore::Redis => limit.part_of(self.replicas()),
+        }
+    }
+
+    /// What happens while Redis is away, for the log.
+    fn meanwhile(&self) -> String {
+        match self.config.limits.on_store_failure {
+            OnStoreFailure::Local => format!(
+                "this gateway counts alone and allows one part in {} of each limit",
+                self.replicas()
+            ),
+            OnStoreFailure::Refuse => "what needs a limit is refused".to_owned(),
+        }
+    }
+
+    fn replicas(&self) -> NonZeroU32 {
+        self.config.limits.replicas.unwrap_or(NonZeroU32::MIN)
+    }
+}
