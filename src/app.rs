@@ -139,10 +139,8 @@ impl App {
     /// # Errors
     /// As with [`bind`](Self::bind); or a socket was not passed.
     pub async fn bind_with(plan: Plan, mut passed: Passed, workers: Workers) -> io::Result<Self> {
-        let shared = Shared {
-            records: records::open(&plan.records)?,
-            ..Shared::new(&plan)
-        };
+        let mut shared = Shared::new(&plan);
+        shared.records = records::open(&plan.records, shared.redis.as_ref())?;
         shared.metrics.knows(&plan);
         let mut servers = Vec::new();
         for address in &plan.listen {

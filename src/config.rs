@@ -481,8 +481,8 @@ pub struct Idempotency {
     pub max_entries: usize,
     /// How many bytes that may take, answers included. More are refused likewise.
     pub max_bytes: Size,
-    /// Where: `"local"`, in the memory of this process, or `"file:PATH"`, relative to this
-    /// file.
+    /// Where: `"local"`, in the memory of this process; `"file:PATH"`, relative to this file;
+    /// or `"redis"`, for several gateways together.
     pub store: RecordStore,
 }
 

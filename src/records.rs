@@ -19,12 +19,14 @@ use futures_util::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::config::RecordStore;
+use crate::{config::RecordStore, redis::Redis};
 
 mod answer;
 mod file;
 mod local;
+mod redis;
 
+pub use self::redis::Shared;
 pub use answer::Kept;
 pub use file::File;
 pub use local::Local;
@@ -45,11 +47,16 @@ pub trait Store: fmt::Debug + Send + Sync {
 /// The store that the config names.
 ///
 /// # Errors
-/// A file cannot be had, or another process has it.
-pub fn open(store: &RecordStore) -> io::Result<Arc<dyn Store>> {
+/// A file cannot be had, or another process has it. (That there is a Redis where one is
+/// needed, the plan has seen to.)
+pub fn open(store: &RecordStore, redis: Option<&Redis>) -> io::Result<Arc<dyn Store>> {
     Ok(match store {
         RecordStore::Local => Arc::new(Local::default()),
         RecordStore::File(path) => Arc::new(File::open(path, SystemTime::now)?),
+        RecordStore::Redis => {
+            let redis = redis.ok_or(io::Error::other("there is no Redis to remember in"))?;
+            Arc::new(Shared::new(redis.clone()))
+        }
     })
 }
 

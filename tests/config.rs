@@ -186,7 +186,7 @@ mod reading {
         assert_told(
             "not-yet-built.toml",
             &[
-                r#"7:9: "redis" is no store (write "local" or "file:/path")"#,
+                r#"7:9: "memory" is no store (write "local", "redis" or "file:/path")"#,
                 "9:2: unknown section `traces`",
             ],
         );
@@ -707,7 +707,7 @@ mod judging {
             "redis-unused.toml",
             &[
                 "2:12: `replicas` is never looked at: the store is `local`",
-                r#"4:1: Redis is never used: nothing is kept in it (write `store = "redis"` in `[limits]`, or leave `[redis]` out)"#,
+                r#"4:1: Redis is never used: nothing is kept in it (write `store = "redis"` in `[limits]` or `[idempotency]`, or leave `[redis]` out)"#,
             ],
         );
         assert_told(

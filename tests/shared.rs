@@ -10,6 +10,8 @@
 mod limits;
 #[path = "shared/outages.rs"]
 mod outages;
+#[path = "shared/records.rs"]
+mod records;
 #[path = "shared/script.rs"]
 mod script;
 mod support;

@@ -86,7 +86,7 @@ written_as_text! {
     Rate: "portaria-rate", like "20/s", by "^[0-9]+/(s|min|h)$";
     Source: SOURCE, like "file:/run/secrets/wegly-token", by "^(file:/|env:[A-Za-z_])";
     Address: "portaria-address", like "127.0.0.1:8080", by "^(unix:/|systemd:|[0-9]|\\[)";
-    RecordStore: "portaria-record-store", like "file:/var/lib/portaria/sent.redb", by "^(local$|file:.)";
+    RecordStore: "portaria-record-store", like "file:/var/lib/portaria/sent.redb", by "^(local$|redis$|file:.)";
     FileMode: "portaria-file-mode", like "0660", by "^0[0-7]{3}$";
     Timestamp: TIMESTAMP, like "2026-11-01T00:00:00Z", by "^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ]";
 }
@@ -341,14 +341,18 @@ pub enum RecordStore {
     Local,
     /// `"file:PATH"`.
     File(PathBuf),
+    /// `"redis"`: in Redis, for several gateways together.
+    Redis,
 }
 
 impl FromStr for RecordStore {
     type Err = Misread;
 
     fn from_str(text: &str) -> Result<Self, Misread> {
-        if text == "local" {
-            return Ok(Self::Local);
+        match text {
+            "local" => return Ok(Self::Local),
+            "redis" => return Ok(Self::Redis),
+            _ => {}
         }
         let path = text.strip_prefix("file:").filter(|path| !path.is_empty());
         if let Some(path) = path {
@@ -358,8 +362,10 @@ impl FromStr for RecordStore {
             problem: "is no store",
             hint: if strsim::damerau_levenshtein(text, "local") <= 2 {
                 r#"did you mean "local"?"#
+            } else if strsim::damerau_levenshtein(text, "redis") <= 2 {
+                r#"did you mean "redis"?"#
             } else {
-                r#"write "local" or "file:/path""#
+                r#"write "local", "redis" or "file:/path""#
             },
         })
     }
@@ -370,6 +376,7 @@ impl fmt::Display for RecordStore {
         match self {
             Self::Local => f.write_str("local"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Redis => f.write_str("redis"),
         }
     }
 }

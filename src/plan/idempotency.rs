@@ -33,6 +33,7 @@ impl Judge<'_> {
         }
         let store = match &written.store {
             RecordStore::Local => RecordStore::Local,
+            RecordStore::Redis => RecordStore::Redis,
             RecordStore::File(path) => {
                 let path = self.directory.join(path);
                 let folder = path.parent().filter(|folder| **folder != *File::new(""));

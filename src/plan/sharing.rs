@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{Judge, trust};
 use crate::{
-    config::{Limit, LimitStore, OnStoreFailure, Path, Source},
+    config::{Limit, LimitStore, OnStoreFailure, Path, RecordStore, Source},
     redis::{Settings, Target},
     secret,
 };
@@ -38,28 +38,31 @@ impl Judge<'_> {
 
         let redis = &self.config.redis;
         let at = |field: &str| Path::new("redis").key(field);
-        let url = match (&redis.url, limits.store) {
-            (None, LimitStore::Local) => return None,
-            (None, LimitStore::Redis) => {
+        let uses = [
+            ("limits", "count", limits.store == LimitStore::Redis),
+            ("idempotency", "remember", self.remembers_in_redis()),
+        ];
+        let uses = uses.into_iter().filter(|(.., is_used)| *is_used);
+        let Some(url) = &redis.url else {
+            for (section, purpose, _) in uses {
                 self.mistakes
                     .add(
-                        Path::new("limits").key("store"),
-                        "there is no Redis to count in",
+                        Path::new(section).key("store"),
+                        format!("there is no Redis to {purpose} in"),
                     )
                     .hint("add `[redis]` with `url = \"env:REDIS_URL\"`");
-                return None;
             }
-            (Some(_), LimitStore::Local) => {
-                self.mistakes
-                    .add(
-                        Path::new("redis"),
-                        "Redis is never used: nothing is kept in it",
-                    )
-                    .hint("write `store = \"redis\"` in `[limits]`, or leave `[redis]` out");
-                return None;
-            }
-            (Some(url), LimitStore::Redis) => url,
+            return None;
         };
+        if uses.count() == 0 {
+            self.mistakes
+                .add(
+                    Path::new("redis"),
+                    "Redis is never used: nothing is kept in it",
+                )
+                .hint("write `store = \"redis\"` in `[limits]` or `[idempotency]`, or leave `[redis]` out");
+            return None;
+        }
         let target = self.target(at("url"), url)?;
         let ca = match &redis.ca {
             None => None,
@@ -123,13 +126,26 @@ impl Judge<'_> {
 
     /// What happens while Redis is away, for the log.
     fn meanwhile(&self) -> String {
-        match self.config.limits.on_store_failure {
-            OnStoreFailure::Local => format!(
+        let limits = &self.config.limits;
+        let mut meanwhile = Vec::new();
+        match (limits.store, limits.on_store_failure) {
+            (LimitStore::Local, _) => {}
+            (LimitStore::Redis, OnStoreFailure::Local) => meanwhile.push(format!(
                 "this gateway counts alone and allows one part in {} of each limit",
                 self.replicas()
-            ),
-            OnStoreFailure::Refuse => "what needs a limit is refused".to_owned(),
+            )),
+            (LimitStore::Redis, OnStoreFailure::Refuse) => {
+                meanwhile.push("what needs a limit is refused".to_owned());
+            }
         }
+        if self.remembers_in_redis() {
+            meanwhile.push("messages with an Idempotency-Key are refused".to_owned());
+        }
+        meanwhile.join("; ")
+    }
+
+    fn remembers_in_redis(&self) -> bool {
+        self.config.idempotency.store == RecordStore::Redis
     }
 
     fn replicas(&self) -> NonZeroU32 {

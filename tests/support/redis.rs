@@ -62,7 +62,7 @@ impl Redis {
             &format!("--tls-cert-file {cert} --tls-key-file {key} --tls-ca-cert-file {cert}"),
             // What the README asks for.
             &format!("--user {user} on >{password} ~portaria:* resetchannels -@all"),
-            "+get +set +pttl +time +eval +evalsha +script|load +hello +select",
+            "+get +set +del +pttl +time +eval +evalsha +script|load +hello +select",
             "--user default off",
         ]
         .join(" ");

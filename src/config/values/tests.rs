@@ -182,6 +182,7 @@ fn what_the_patterns_refuse_the_parsers_refuse_too() {
         "1/min",
         "3d",
         "local",
+        "redis",
     ];
     let mut accepted = 0;
     for form in FORMS {
@@ -197,5 +198,5 @@ fn what_the_patterns_refuse_the_parsers_refuse_too() {
             accepted += 1;
         }
     }
-    assert_eq!(accepted, 21);
+    assert_eq!(accepted, 22);
 }
