@@ -21,8 +21,9 @@ use crate::{
     admin::{self, Admin},
     config::{Address, OnStoreFailure},
     limiter::SharedLimits,
+    lines,
     metrics::Metrics,
-    middleware::{key::Keys, limits::PerChat, room::Room},
+    middleware::{audit::Audit, key::Keys, limits::PerChat, room::Room},
     pipeline::{Pipeline, pipeline},
     plan::Plan,
     records::{self, Local, Store},
@@ -74,6 +75,8 @@ pub struct Shared {
     pub tasks: Tasks,
     /// What gateways share, if they share anything.
     pub redis: Option<Redis>,
+    /// Where decisions are written down, if they are.
+    pub audit: Option<Audit>,
 }
 
 impl Shared {
@@ -85,6 +88,7 @@ impl Shared {
             records: Arc::new(Local::default()),
             tasks: Tasks::default(),
             redis: plan.redis.clone().map(Redis::new),
+            audit: None,
         }
     }
 
@@ -114,6 +118,8 @@ pub struct App {
     plan: Plan,
     shared: Shared,
     workers: Workers,
+    /// Dropped last, so that every decision is written down.
+    _audit: Option<lines::Guard>,
 }
 
 /// What one worker serves with. Its pipeline ends in its own pool of upstream connections.
@@ -142,6 +148,15 @@ impl App {
         let mut shared = Shared::new(&plan);
         shared.records = records::open(&plan.records, shared.redis.as_ref())?;
         shared.metrics.knows(&plan);
+        let audit = match &plan.audit {
+            None => None,
+            Some(file) => {
+                let (audit, guard) = Audit::open(file, &shared.metrics)
+                    .map_err(|error| io::Error::other(format!("{}: {error}", file.display())))?;
+                shared.audit = Some(audit);
+                Some(guard)
+            }
+        };
         let mut servers = Vec::new();
         for address in &plan.listen {
             let bound = Bound::bind(address, plan.unix, &mut passed).await?;
@@ -186,6 +201,7 @@ impl App {
             plan,
             shared,
             workers,
+            _audit: audit,
         })
     }
 

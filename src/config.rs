@@ -5,7 +5,7 @@
 //! [`load`](fn@load) reads it, [`Plan::compile`](crate::plan::Plan::compile) judges it,
 //! and [`Mistakes`] is how both say what is wrong.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct Config {
     pub admin: Admin,
     /// How the log is written.
     pub log: Log,
+    /// Where decisions are written down.
+    pub audit: Audit,
     /// Where messages go.
     pub upstream: Upstream,
     /// The upstream's tokens, by name.
@@ -190,6 +192,15 @@ pub enum LogFormat {
     Json,
     /// One line of text.
     Text,
+}
+
+/// Where decisions are written down: one JSON object per request, without its content.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// The file, relative to the config. It may be moved at any time; it is then made anew.
+    /// Left out: nothing is written.
+    pub file: Option<PathBuf>,
 }
 
 /// Where messages go.

@@ -35,6 +35,7 @@ pub mod plan;
 pub mod secret;
 
 pub mod admin;
+pub mod lines;
 pub mod metrics;
 pub mod telemetry;
 

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Metric, Registry, Unit},
 };
 
-use crate::{plan::Plan, trail::Trail};
+use crate::{plan::Plan, telemetry, trail::Trail};
 
 /// What a name is that is not known.
 const NONE: &str = "none";
@@ -59,6 +59,10 @@ pub struct Metrics {
     pub key_expiry: Family<KeyLabels, Gauge>,
     /// When a key was last used with success
     pub key_last_seen: Family<KeyLabels, Gauge>,
+    /// Lines of the audit that found no room
+    pub audit_lines_dropped: Counter,
+    /// Times that the file of the audit could not be written
+    pub audit_write_failures: Counter,
     registry: Registry,
 }
 
@@ -165,7 +169,24 @@ impl Default for Metrics {
                 "When a key was last used with success",
                 Family::default(),
             ),
+            audit_lines_dropped: count(
+                on,
+                "audit_lines_dropped",
+                "Lines of the audit that found no room",
+            ),
+            audit_write_failures: count(
+                on,
+                "audit_write_failures",
+                "Times that the file of the audit could not be written",
+            ),
             registry: {
+                let log_lines_dropped = telemetry::DROPPED.clone();
+                on.register(
+                    "log_lines_dropped",
+                    "Lines of the log that found no reader in time",
+                    log_lines_dropped,
+                );
+                on.register("panics", "Mistakes of ours", telemetry::PANICS.clone());
                 let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
                 on.register("build", "What is running", version);
                 registry
@@ -275,4 +296,112 @@ fn unix_seconds(time: SystemTime) -> i64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());
     i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// `| `portaria_requests_total` | `route`, `key`, `status` | … |`
+    #[test]
+    fn the_readme_lists_these_metrics_and_no_others() {
+        let readme = include_str!("../README.md");
+        let rows = readme
+            .lines()
+            .filter(|line| line.starts_with("| `portaria_"));
+        let written: BTreeSet<String> = rows
+            .map(|row| {
+                let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+                format!(
+                    "{}{{{}}}",
+                    cells[1].replace('`', ""),
+                    cells[2].replace('`', "")
+                )
+            })
+            .collect();
+
+        assert_eq!(written, shown(&with_all()));
+    }
+
+    /// Each metric with a sample. One that is new does not compile before it has one.
+    fn with_all() -> Metrics {
+        let metrics = Metrics::default();
+        let Metrics {
+            requests,
+            refusals,
+            reported,
+            request_duration,
+            upstream_duration,
+            overhead,
+            in_flight: _,
+            connections: _,
+            credential_expiry,
+            key_expiry,
+            key_last_seen,
+            audit_lines_dropped: _,
+            audit_write_failures: _,
+            idempotency,
+            registry: _,
+        } = &metrics;
+        let name: Arc<str> = "a".into();
+        let outcome = "a";
+        idempotency
+            .get_or_create(&IdempotencyLabels { outcome })
+            .inc();
+        requests
+            .get_or_create(&RequestLabels {
+                route: name.clone(),
+                key: name.clone(),
+                status: 200,
+            })
+            .inc();
+        for family in [refusals, reported] {
+            family
+                .get_or_create(&RefusalLabels {
+                    route: name.clone(),
+                    key: name.clone(),
+                    reason: "a",
+                })
+                .inc();
+        }
+        for histogram in [request_duration, upstream_duration, overhead] {
+            histogram.observe(0.0);
+        }
+        credential_expiry
+            .get_or_create(&CredentialLabels {
+                credential: name.clone(),
+            })
+            .set(0);
+        for family in [key_expiry, key_last_seen] {
+            family
+                .get_or_create(&KeyLabels { key: name.clone() })
+                .set(0);
+        }
+        metrics
+    }
+
+    /// The samples of the page: the name of each and its labels, but `le`; a histogram
+    /// under the name that its samples share.
+    fn shown(metrics: &Metrics) -> BTreeSet<String> {
+        let page = metrics.encode().unwrap();
+        let samples = page.lines().filter(|line| !line.starts_with('#'));
+        samples
+            .map(|sample| {
+                let (sample, _) = sample.rsplit_once(' ').unwrap();
+                let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
+                let name = ["_bucket", "_count", "_sum"]
+                    .iter()
+                    .find_map(|suffix| name.strip_suffix(suffix))
+                    .unwrap_or(name);
+                let labels: Vec<&str> = labels
+                    .split(',')
+                    .filter_map(|label| Some(label.split_once('=')?.0))
+                    .filter(|label| *label != "le")
+                    .collect();
+                format!("{name}{{{}}}", labels.join(", "))
+            })
+            .collect()
+    }
 }

@@ -2,6 +2,7 @@
 //! question about a request.
 
 pub mod answer;
+pub mod audit;
 pub mod body;
 pub mod cors;
 pub mod credential;

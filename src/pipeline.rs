@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | run to end | around everything: whatever was begun is finished, logged and counted, even if the client hangs up |
 //! | request id | everything below wants to mention it |
-//! | trace, measure | above all that can refuse, so that refusals are seen and counted |
+//! | trace, measure, audit | above all that can refuse, so that refusals are seen and counted |
 //! | answer | so that refusals, too, carry what every answer carries |
 //! | CORS | a preflight carries no key, and a page must be able to read its refusal |
 //! | **respond** | the line: below it `Err(Problem)`, above it only answers |
@@ -33,7 +33,7 @@ use crate::{
     app::Shared,
     http::{Request, Response},
     middleware::{
-        answer, body, cors, credential, domain, front, idempotency, key, limits, measure,
+        answer, audit, body, cors, credential, domain, front, idempotency, key, limits, measure,
         rate_limit, request_id, respond, room,
         run_to_end::{self, Running},
         schema, trace,
@@ -111,6 +111,10 @@ pub fn pipeline(
         .layer(watch((), trace::write))
         // Count it.
         .layer(watch(shared.metrics.clone(), measure::count))
+        // Write down what was decided.
+        .layer(option_layer(
+            shared.audit.clone().map(|audit| watch(audit, audit::write)),
+        ))
         // What every answer carries.
         .layer(watch((), answer::add_fields))
         // Let pages read what they may.

@@ -9,6 +9,7 @@ mod keys;
 mod routes;
 mod server;
 mod sharing;
+mod sight;
 mod trust;
 mod upstream;
 
@@ -51,6 +52,8 @@ pub struct Plan {
     pub log: (LogFormat, String),
     /// Threads that serve applications.
     pub workers: usize,
+    /// The file that decisions are written to, if they are.
+    pub audit: Option<PathBuf>,
     /// Connections that may be open at once.
     pub max_connections: usize,
     /// Requests that may be in flight at once.
@@ -154,6 +157,7 @@ impl Judge<'_> {
         self.server();
         let tls = self.tls();
         let unix = self.unix();
+        let audit = self.audit();
         let upstream = self.upstream();
         let redis = self.redis();
         let credentials = self.credentials();
@@ -199,6 +203,7 @@ impl Judge<'_> {
                     body: Arc::new(body::Limits {
                         max_body: judged.max_body,
                         body_timeout,
+                        is_hashed: audit.is_some(),
                     }),
                     rules: Arc::new(judged.rules),
                     once: idempotency::rule(judged.idempotency, terms),
@@ -217,6 +222,7 @@ impl Judge<'_> {
             records,
             upstream: upstream?,
             redis,
+            audit,
         })
     }
 

@@ -328,6 +328,16 @@ impl Problem {
         }
     }
 
+    /// What became of a request, in one word: `answered` by the upstream, `refused`, which
+    /// is the application's turn, or `failed`, which is the upstream's or ours.
+    pub fn outcome(problem: Option<&Self>, status: StatusCode) -> &'static str {
+        match problem {
+            None => "answered",
+            Some(_) if status.is_server_error() => "failed",
+            Some(_) => "refused",
+        }
+    }
+
     /// What our log may say beyond the reason.
     pub fn cause(&self) -> Option<Cow<'_, str>> {
         if let Self::Internal { what, .. } = self {

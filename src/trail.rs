@@ -119,6 +119,8 @@ pub struct Trail {
     pub idempotency: OnceLock<Verdict>,
     /// The request that had this name before.
     pub repeat_of: OnceLock<Uuid>,
+    /// The SHA-256 of its body, where somebody wants it.
+    pub body_sha256: OnceLock<[u8; 32]>,
     /// What rules in `report` mode would have refused it for.
     reported: Mutex<Vec<&'static str>>,
     /// The step it has reached.
@@ -149,6 +151,7 @@ impl Trail {
             body_size: OnceLock::new(),
             idempotency: OnceLock::new(),
             repeat_of: OnceLock::new(),
+            body_sha256: OnceLock::new(),
             reported: Mutex::default(),
             step: AtomicU8::new(Step::Room as u8),
             fate: AtomicU8::new(NOT_SENT),

@@ -634,6 +634,7 @@ mod judging {
                 "23:14: `file:/nowhere/token` cannot be read: No such file or directory (os error 2)",
                 "24:10: `https://App.example.com` is no origin as browsers send it (write `https://app.example.com`, without a path, in lower case, or `forward`)",
                 "26:1: `Other` is no name: 1 to 64 of `a`-`z`, `0`-`9`, `_` and `-`",
+                "35:8: `/nowhere/audit.jsonl` cannot be made: there is no such folder (write `/var/log/portaria/audit.jsonl`, and make the folder first)",
             ],
         );
     }

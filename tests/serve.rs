@@ -8,6 +8,8 @@
 
 #[path = "serve/admin.rs"]
 mod admin;
+#[path = "serve/audit.rs"]
+mod audit;
 #[path = "serve/messages.rs"]
 mod messages;
 #[path = "serve/process.rs"]

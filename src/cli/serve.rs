@@ -83,9 +83,10 @@ async fn run(plan: Plan, passed: Passed) -> Result<Ended, Failure> {
     Ok(app.run(stop).await)
 }
 
-/// Puts panics into the log: where, and nothing else. The payload may hold anything.
+/// Counts panics and puts them into the log: where, and nothing else. The payload may hold anything.
 fn log_panics() {
     panic::set_hook(Box::new(|panic| {
+        telemetry::PANICS.inc();
         let location = panic.location().map(tracing::field::display);
         tracing::error!(location, "panicked");
     }));

@@ -15,6 +15,7 @@ use std::{sync::Arc, time::Duration};
 use ::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt as _;
+use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
@@ -36,6 +37,8 @@ pub struct Limits {
     pub max_body: usize,
     /// The longest that it may take to arrive.
     pub body_timeout: Duration,
+    /// Whether its hash is wanted, for the audit.
+    pub is_hashed: bool,
 }
 
 /// The stage.
@@ -67,6 +70,9 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
         }
     })?;
     let _ = trail.body_size.set(bytes.len());
+    if limits.is_hashed {
+        let _ = trail.body_sha256.set(Sha256::digest(&bytes).into());
+    }
 
     let message = Document::parse(bytes).map_err(Problem::MalformedJson)?;
     // From here on the message stands for the body.

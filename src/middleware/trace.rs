@@ -15,11 +15,7 @@ use crate::{http::Response, problem::Problem, trail::Trail};
 pub fn write((): &(), trail: &Trail, response: &mut Response) {
     let problem = response.extensions().get::<Arc<Problem>>();
     let status = response.status();
-    let outcome = match problem {
-        None => "answered",
-        Some(_) if status.is_server_error() => "failed",
-        Some(_) => "refused",
-    };
+    let outcome = Problem::outcome(problem.map(|problem| &**problem), status);
     let durations = trail.durations();
     let request_id = trail.id;
     let client_request_id = trail

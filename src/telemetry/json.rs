@@ -128,7 +128,7 @@ impl Visit for Members<'_> {
 }
 
 /// The inside of a JSON string.
-struct Escaping<'w>(Writer<'w>);
+pub(super) struct Escaping<'w>(pub(super) Writer<'w>);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -165,16 +165,14 @@ impl fmt::Write for Escaping<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
     use serde_json::Value;
-    use tracing::subscriber::with_default;
 
     use super::*;
+    use crate::telemetry::written;
 
     #[test]
     fn a_line_holds_the_fields_in_their_order_and_as_what_they_are() {
-        let line = written(|| {
+        let line = written(Json, false, || {
             tracing::warn!(
                 target: "here",
                 count = 7_u64,
@@ -203,7 +201,7 @@ mod tests {
     fn whatever_a_value_holds_the_line_is_one_line_of_printable_ascii() {
         let text = "a\"b\\c\nd\r\u{1b}[31m\u{7f}\u{9b}é\u{2028}\u{202e}😀";
 
-        let line = written(|| tracing::info!(text, debug = ?text));
+        let line = written(Json, false, || tracing::info!(text, debug = ?text));
 
         assert!(
             line.trim_end()
@@ -213,29 +211,5 @@ mod tests {
         let read: Value = serde_json::from_str(&line).unwrap();
         assert_eq!(read["text"], text);
         assert_eq!(read["debug"], format!("{text:?}"));
-    }
-
-    fn written(log: impl FnOnce()) -> String {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let sink = lines.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .event_format(Json)
-            .with_writer(move || Sink(sink.clone()))
-            .finish();
-        with_default(subscriber, log);
-        String::from_utf8(lines.lock().unwrap().clone()).unwrap()
-    }
-
-    struct Sink(Arc<Mutex<Vec<u8>>>);
-
-    impl std::io::Write for Sink {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
     }
 }

@@ -5,9 +5,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use portaria::problem::Code;
+use portaria::{problem::Code, telemetry};
 use serde_json::{Value, json};
 use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::{
+    Registry,
+    fmt::{FormatEvent, format::DefaultFields},
+};
 
 use crate::{
     gateway::{
@@ -81,7 +85,21 @@ async fn every_refusal_leaves_one_line_with_its_reason_and_nothing_that_was_sent
 /// At the finest level, which a library may use to print what it sees.
 #[tokio::test(start_paused = true)]
 async fn no_line_and_no_metric_ever_holds_what_is_secret() {
-    let (log, _guard) = Log::capture();
+    for capture in [Log::capture, Log::capture_text] {
+        let (log, _guard) = capture();
+
+        let gateway = show_everything().await;
+
+        assert_eq!(log.text().matches("portaria::request").count(), 20);
+        assert_silent(&log, &gateway);
+        let shown = format!("{:?} {:?}", gateway.plan, gateway.shared);
+        assert!(shown.contains("billing"), "so there is something to see");
+        assert_no_canary(shown);
+    }
+}
+
+/// Sends canaries in every place where a client or the upstream can put them.
+async fn show_everything() -> Gateway {
     let page = "allowed_domains = ['shop.example.com']";
     let gateway = Gateway::new(
         &[
@@ -133,12 +151,7 @@ async fn no_line_and_no_metric_ever_holds_what_is_secret() {
     ] {
         gateway.send(request).await;
     }
-
-    assert_eq!(log.requests().len(), 20);
-    assert_silent(&log, &gateway);
-    let shown = format!("{:?} {:?}", gateway.plan, gateway.shared);
-    assert!(shown.contains("billing"), "so there is something to see");
-    assert_no_canary(shown);
+    gateway
 }
 
 #[tokio::test]
@@ -199,16 +212,29 @@ fn assert_silent(log: &Log, gateway: &Gateway) {
     }
 }
 
-/// What this thread has logged, at every level, as lines of JSON.
+/// What this thread has logged, at every level.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
+    /// From now on, as lines of JSON.
     fn capture() -> (Self, DefaultGuard) {
+        Self::capture_as(telemetry::Json)
+    }
+
+    /// The same as text.
+    fn capture_text() -> (Self, DefaultGuard) {
+        Self::capture_as(telemetry::Text)
+    }
+
+    fn capture_as<F>(form: F) -> (Self, DefaultGuard)
+    where
+        F: FormatEvent<Registry, DefaultFields> + Send + Sync + 'static,
+    {
         let log = Self::default();
         let writer = log.clone();
         let subscriber = tracing_subscriber::fmt()
-            .event_format(portaria::telemetry::Json)
+            .event_format(form)
             .with_max_level(tracing::Level::TRACE)
             .with_writer(move || writer.clone())
             .finish();

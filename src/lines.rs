@@ -1,9 +1,11 @@
-//! How does a line get from a request to standard output?
+//! How does a line get from a request to where it is written?
 //!
 //! The request leaves it in a buffer and goes on. A thread of its own takes all that
 //! waits and writes it at once: one system call for many lines, and one wake-up. A reader
-//! that has stopped reading stops only that thread; when the buffer is full, lines are
-//! dropped, and once the log goes on it says how many.
+//! that has stopped reading, or a disk that is full, stops only that thread; when the
+//! buffer is full, lines are dropped and counted, and once it goes on the log says how many.
+
+mod file;
 
 use std::{
     io::{self, Write},
@@ -13,21 +15,28 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::counter::Counter;
 use tracing_subscriber::fmt::MakeWriter;
+
+pub use self::file::LogFile;
 
 /// How many bytes may wait.
 const MOST: usize = 4 * 1024 * 1024;
 /// For how long lines are gathered before they are written.
 const GATHER: Duration = Duration::from_millis(5);
-/// How long the end of the process waits for a reader that has stopped reading.
+/// How long the end of the process waits for a sink that takes nothing.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Where lines are left.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Lines(Arc<Shared>);
+#[derive(Clone, Debug)]
+pub struct Lines(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    /// Of what they are: for the log.
+    what: &'static str,
+    /// Those that found no room.
+    dropped: Counter,
     state: Mutex<State>,
     /// Something waits, or it is over.
     news: Condvar,
@@ -50,21 +59,40 @@ impl Shared {
 }
 
 impl Lines {
+    fn new(what: &'static str, dropped: Counter) -> Self {
+        Self(Arc::new(Shared {
+            what,
+            dropped,
+            state: Mutex::default(),
+            news: Condvar::new(),
+            done: Condvar::new(),
+        }))
+    }
+
     /// Starts the thread that writes them.
-    pub(super) fn write_to(sink: impl Write + Send + 'static) -> io::Result<(Self, Guard)> {
-        let lines = Self::default();
+    ///
+    /// # Errors
+    /// There is no thread to be had.
+    pub fn write_to(
+        sink: impl Write + Send + 'static,
+        what: &'static str,
+        dropped: Counter,
+    ) -> io::Result<(Self, Guard)> {
+        let lines = Self::new(what, dropped);
         let shared = lines.0.clone();
         thread::Builder::new()
-            .name("portaria-log".to_owned())
+            .name(format!("portaria-{what}"))
             .spawn(move || write_all(&shared, sink))?;
         let guard = Guard(lines.clone());
         Ok((lines, guard))
     }
 
-    fn leave(&self, line: &[u8]) {
+    /// Leaves one, with the line break at its end.
+    pub fn leave(&self, line: &[u8]) {
         let mut state = self.0.lock();
         if MOST < state.waiting.len() + line.len() {
             state.dropped += 1;
+            self.0.dropped.inc();
             return;
         }
         if state.waiting.is_empty() {
@@ -84,9 +112,16 @@ impl Drop for Guard {
         let mut state = shared.lock();
         state.is_over = true;
         shared.news.notify_one();
-        let _ = shared
+        let (state, _) = shared
             .done
-            .wait_timeout_while(state, LAST_WAIT, |state| !state.is_done);
+            .wait_timeout_while(state, LAST_WAIT, |state| !state.is_done)
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_done = state.is_done;
+        drop(state);
+        if !is_done {
+            let what = shared.what;
+            tracing::error!("the last lines of the {what} were lost: they could not be written");
+        }
     }
 }
 
@@ -111,7 +146,11 @@ fn write_all(shared: &Shared, mut sink: impl Write) {
         let _ = sink.write_all(&batch).and_then(|()| sink.flush());
         batch.clear();
         if 0 < dropped {
-            tracing::warn!(dropped, "log lines were dropped: nobody read them in time");
+            let what = shared.what;
+            tracing::warn!(
+                dropped,
+                "lines of the {what} were dropped: they were not taken in time"
+            );
         }
         if is_over {
             shared.lock().is_done = true;
@@ -150,7 +189,7 @@ mod tests {
     #[test]
     fn lines_are_written_in_order_and_all_of_them_at_the_end() {
         let (sender, written) = mpsc::channel();
-        let (lines, guard) = Lines::write_to(Sink(sender)).unwrap();
+        let (lines, guard) = Lines::write_to(Sink(sender), "log", Counter::default()).unwrap();
 
         for number in 0..1000 {
             (&lines)
@@ -166,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_reader_that_has_stopped_stops_nobody() {
-        let lines = Lines::default();
+        let dropped = Counter::default();
+        let lines = Lines::new("log", dropped.clone());
         let line = vec![b'x'; MOST / 4];
 
         for _ in 0..10 {
@@ -175,6 +215,7 @@ mod tests {
 
         let state = lines.0.lock();
         assert_eq!((state.waiting.len(), state.dropped), (MOST, 6));
+        assert_eq!(dropped.get(), 6);
     }
 
     struct Sink(mpsc::Sender<Vec<u8>>);
