@@ -30,6 +30,7 @@ use crate::{
     redis::Redis,
     server::{self, Access, Bound, Limits, Passed},
     stage::Next,
+    traces::Tracer,
     upstream::Upstream,
     workers::Workers,
 };
@@ -77,13 +78,19 @@ pub struct Shared {
     pub redis: Option<Redis>,
     /// Where decisions are written down, if they are.
     pub audit: Option<Audit>,
+    /// Who makes traces, if they are made.
+    pub tracer: Option<Tracer>,
 }
 
 impl Shared {
     /// Made anew.
     pub fn new(plan: &Plan) -> Self {
+        let metrics: Arc<Metrics> = Arc::default();
+        let traces = plan.traces.as_ref();
         Self {
-            metrics: Arc::default(),
+            tracer: traces
+                .map(|settings| Tracer::new(settings, plan.tls.is_some(), metrics.clone())),
+            metrics,
             room: Room::new(plan.max_in_flight),
             records: Arc::new(Local::default()),
             tasks: Tasks::default(),
@@ -282,6 +289,12 @@ impl App {
             });
         }
 
+        let telling_stops = CancellationToken::new();
+        let telling = Tasks::default();
+        if let Some(tracer) = self.shared.tracer.clone() {
+            telling.start(tracer.export(telling_stops.clone()));
+        }
+
         stop().await;
         tracing::info!(
             drain_timeout = ?self.plan.drain_timeout,
@@ -300,6 +313,11 @@ impl App {
             },
             () = stop() => Ended::WithRequestsCut,
         };
+        // What is left to tell is told, unless there is no time.
+        telling_stops.cancel();
+        if ended == Ended::Cleanly && timeout(LAST_TRACES, telling.finished()).await.is_err() {
+            tracing::warn!("the last traces were lost: the collector did not take them in time");
+        }
         admin_stops.cancel();
         // It ends at once, and with it goes the file of a unix socket.
         admin_tasks.finished().await;
@@ -344,3 +362,5 @@ async fn sweep(per_chat: Vec<Arc<PerChat>>, keys: Arc<Keys>) {
 }
 
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the end of the process waits for the collector.
+const LAST_TRACES: Duration = Duration::from_secs(1);

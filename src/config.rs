@@ -36,6 +36,8 @@ pub struct Config {
     pub log: Log,
     /// Where decisions are written down.
     pub audit: Audit,
+    /// Where traces go. Left out: none are made.
+    pub traces: Option<Traces>,
     /// Where messages go.
     pub upstream: Upstream,
     /// The upstream's tokens, by name.
@@ -201,6 +203,25 @@ pub struct Audit {
     /// The file, relative to the config. It may be moved at any time; it is then made anew.
     /// Left out: nothing is written.
     pub file: Option<PathBuf>,
+}
+
+/// Where traces go.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Traces {
+    /// Where a collector takes OTLP over HTTP: `"http://127.0.0.1:4318/v1/traces"`.
+    pub endpoint: String,
+    /// The share of requests that begin a trace, from 0 to 1. A request that continues one
+    /// is traced if that one is.
+    #[serde(default = "Traces::default_sample")]
+    #[schemars(range(min = 0, max = 1))]
+    pub sample: f64,
+}
+
+impl Traces {
+    fn default_sample() -> f64 {
+        0.1
+    }
 }
 
 /// Where messages go.

@@ -38,6 +38,7 @@ pub mod admin;
 pub mod lines;
 pub mod metrics;
 pub mod telemetry;
+pub mod traces;
 
 pub mod mock;
 

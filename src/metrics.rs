@@ -12,7 +12,10 @@ use std::{
 use ::http::StatusCode;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
+    metrics::{
+        counter::Counter, exemplar::HistogramWithExemplars, family::Family, gauge::Gauge,
+        histogram::Histogram, info::Info,
+    },
     registry::{Metric, Registry, Unit},
 };
 
@@ -40,9 +43,9 @@ pub struct Metrics {
     /// Messages that a rule in report mode would have refused
     pub reported: Family<RefusalLabels, Counter>,
     /// Time from a request's head to its answer
-    pub request_duration: Histogram,
+    pub request_duration: HistogramWithExemplars<ExemplarLabels>,
     /// Time spent waiting for the upstream
-    pub upstream_duration: Histogram,
+    pub upstream_duration: HistogramWithExemplars<ExemplarLabels>,
     /// Time spent neither waiting for the upstream nor for the client's body
     pub overhead: Histogram,
     /// Requests being worked on
@@ -63,6 +66,8 @@ pub struct Metrics {
     pub audit_lines_dropped: Counter,
     /// Times that the file of the audit could not be written
     pub audit_write_failures: Counter,
+    /// Requests whose spans were made, by what became of them
+    pub traces: Family<TraceLabels, Counter>,
     registry: Registry,
 }
 
@@ -95,6 +100,20 @@ pub struct IdempotencyLabels {
     pub outcome: &'static str,
 }
 
+/// What stands beside a duration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ExemplarLabels {
+    /// The trace of a request that took so long.
+    pub trace_id: String,
+}
+
+/// The labels of `portaria_traces_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TraceLabels {
+    /// `exported` or `dropped`.
+    pub result: &'static str,
+}
+
 /// A credential's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CredentialLabels {
@@ -125,13 +144,13 @@ impl Default for Metrics {
                 on,
                 "request_duration",
                 "Time from a request's head to its answer",
-                Histogram::new(SECONDS),
+                HistogramWithExemplars::new(SECONDS.into_iter()),
             ),
             upstream_duration: time(
                 on,
                 "upstream_duration",
                 "Time spent waiting for the upstream",
-                Histogram::new(SECONDS),
+                HistogramWithExemplars::new(SECONDS.into_iter()),
             ),
             overhead: time(
                 on,
@@ -179,6 +198,11 @@ impl Default for Metrics {
                 "audit_write_failures",
                 "Times that the file of the audit could not be written",
             ),
+            traces: count(
+                on,
+                "traces",
+                "Requests whose spans were made, by what became of them",
+            ),
             registry: {
                 let log_lines_dropped = telemetry::DROPPED.clone();
                 on.register(
@@ -217,11 +241,20 @@ impl Metrics {
             .map_or_else(|| NONE.into(), |client| client.name.clone());
         let route: Arc<str> = trail.route.get().map_or_else(|| NONE.into(), Arc::clone);
         let durations = trail.durations();
-        self.request_duration.observe(durations.total.as_secs_f64());
+        // A person who looks at what took long can go on to the trace.
+        let trace = trail.trace.as_ref().filter(|trace| trace.is_recorded());
+        let exemplar = || {
+            trace.map(|trace| ExemplarLabels {
+                trace_id: trace.id.to_string(),
+            })
+        };
+        let now = trace.map(|_| SystemTime::now());
+        self.request_duration
+            .observe(durations.total.as_secs_f64(), exemplar(), now);
         self.overhead.observe(durations.own.as_secs_f64());
         if !durations.upstream.is_zero() {
             self.upstream_duration
-                .observe(durations.upstream.as_secs_f64());
+                .observe(durations.upstream.as_secs_f64(), exemplar(), now);
         }
         let refused = reason.map(|reason| (&self.refusals, reason));
         let reported = trail.reported().into_iter();
@@ -342,6 +375,7 @@ mod tests {
             key_last_seen,
             audit_lines_dropped: _,
             audit_write_failures: _,
+            traces,
             idempotency,
             registry: _,
         } = &metrics;
@@ -350,6 +384,7 @@ mod tests {
         idempotency
             .get_or_create(&IdempotencyLabels { outcome })
             .inc();
+        traces.get_or_create(&TraceLabels { result: "a" }).inc();
         requests
             .get_or_create(&RequestLabels {
                 route: name.clone(),
@@ -366,9 +401,10 @@ mod tests {
                 })
                 .inc();
         }
-        for histogram in [request_duration, upstream_duration, overhead] {
-            histogram.observe(0.0);
+        for histogram in [request_duration, upstream_duration] {
+            histogram.observe(0.0, None, None);
         }
+        overhead.observe(0.0);
         credential_expiry
             .get_or_create(&CredentialLabels {
                 credential: name.clone(),

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | run to end | around everything: whatever was begun is finished, logged and counted, even if the client hangs up |
 //! | request id | everything below wants to mention it |
-//! | trace, measure, audit | above all that can refuse, so that refusals are seen and counted |
+//! | tell, trace, measure, audit | above all that can refuse, so that refusals are seen and counted |
 //! | answer | so that refusals, too, carry what every answer carries |
 //! | CORS | a preflight carries no key, and a page must be able to read its refusal |
 //! | **respond** | the line: below it `Err(Problem)`, above it only answers |
@@ -41,6 +41,7 @@ use crate::{
     plan::{Plan, RoutePlan},
     route::{Route, Router},
     stage::{Next, gate, optional, stage, watch},
+    traces::{self, Spans},
     trail::Step,
 };
 
@@ -106,7 +107,17 @@ pub fn pipeline(
             key::X_PORTARIA_KEY,
         ]))
         // Give the request a name.
-        .layer(request_id::layer(plan.request_timeout))
+        .layer(request_id::layer(
+            plan.request_timeout,
+            shared.tracer.clone(),
+        ))
+        // Tell what it was part of.
+        .layer(option_layer(
+            shared
+                .tracer
+                .clone()
+                .map(|tracer| watch(Spans::new(tracer, plan), traces::tell)),
+        ))
         // One line per request.
         .layer(watch((), trace::write))
         // Count it.

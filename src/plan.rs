@@ -34,6 +34,7 @@ use crate::{
     redis,
     route::Route,
     server::{Access, tls::Tls},
+    traces,
     upstream::Settings,
 };
 
@@ -54,6 +55,8 @@ pub struct Plan {
     pub workers: usize,
     /// The file that decisions are written to, if they are.
     pub audit: Option<PathBuf>,
+    /// Where traces go, if they are made.
+    pub traces: Option<traces::Settings>,
     /// Connections that may be open at once.
     pub max_connections: usize,
     /// Requests that may be in flight at once.
@@ -158,6 +161,7 @@ impl Judge<'_> {
         let tls = self.tls();
         let unix = self.unix();
         let audit = self.audit();
+        let traces = self.traces();
         let upstream = self.upstream();
         let redis = self.redis();
         let credentials = self.credentials();
@@ -223,6 +227,7 @@ impl Judge<'_> {
             upstream: upstream?,
             redis,
             audit,
+            traces,
         })
     }
 

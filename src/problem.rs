@@ -354,6 +354,15 @@ impl Problem {
         }
     }
 
+    /// What the upstream's answer was, where it cannot be passed on.
+    pub fn upstream_status(&self) -> Option<StatusCode> {
+        if let Self::UpstreamAnswerRefused { status, .. } = self {
+            Some(*status)
+        } else {
+            None
+        }
+    }
+
     /// Which limit refused it.
     pub fn limit(&self) -> Option<LimitName> {
         if let Self::RateLimited { limit, .. } = self {

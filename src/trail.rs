@@ -22,6 +22,7 @@ use crate::{
     limiter::Standing,
     middleware::{idempotency::Verdict, key::Client},
     problem::{Delivery, Problem},
+    traces::Trace,
 };
 
 /// The steps of the pipeline, in its order. The names are those of the log.
@@ -99,6 +100,8 @@ pub struct Trail {
     pub client_request_id: Option<HeaderValue>,
     /// When its head was complete.
     pub started: Instant,
+    /// Its place in a trace, where traces are made.
+    pub trace: Option<Box<Trace>>,
     /// By when it must be answered.
     pub deadline: Instant,
     /// The language of its refusals.
@@ -141,6 +144,7 @@ impl Trail {
             id,
             client_request_id: None,
             started,
+            trace: None,
             deadline: started + request_timeout,
             language,
             route: OnceLock::new(),
@@ -190,6 +194,9 @@ impl Trail {
     /// Notes that a step begins.
     pub fn enter(&self, step: Step) {
         self.step.store(step as u8, Ordering::Relaxed);
+        if let Some(trace) = &self.trace {
+            trace.reached(step, || self.started.elapsed());
+        }
     }
 
     /// The last step that it reached.

@@ -144,6 +144,9 @@ impl Service<Request> for Upstream {
             let began = Instant::now();
             let answer = upstream.send(&trail, req).await;
             trail.waited_for_upstream(began.elapsed());
+            if let Some(trace) = &trail.trace {
+                trace.exchanged(began, &answer);
+            }
             answer
         })
     }

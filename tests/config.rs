@@ -187,7 +187,6 @@ mod reading {
             "not-yet-built.toml",
             &[
                 r#"7:9: "memory" is no store (write "local", "redis" or "file:/path")"#,
-                "9:2: unknown section `traces`",
             ],
         );
     }
@@ -635,6 +634,7 @@ mod judging {
                 "24:10: `https://App.example.com` is no origin as browsers send it (write `https://app.example.com`, without a path, in lower case, or `forward`)",
                 "26:1: `Other` is no name: 1 to 64 of `a`-`z`, `0`-`9`, `_` and `-`",
                 "35:8: `/nowhere/audit.jsonl` cannot be made: there is no such folder (write `/var/log/portaria/audit.jsonl`, and make the folder first)",
+                "38:12: the endpoint is no URL that spans can be posted to (write `http://127.0.0.1:4318/v1/traces`, without a user or a password)",
             ],
         );
     }

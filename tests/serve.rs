@@ -23,3 +23,5 @@ mod room;
 #[path = "serve/stop.rs"]
 mod stop;
 mod support;
+#[path = "serve/traces.rs"]
+mod traces;

@@ -70,6 +70,10 @@ fn value(path: &Path, text: &str, shape: &Shape) -> Result<config::Value, Wrong>
             .parse::<i64>()
             .map(config::Value::from)
             .map_err(|_| Wrong::Value(format!("{} is no integer", quote(text)))),
+        Some("number") => text
+            .parse::<f64>()
+            .map(config::Value::from)
+            .map_err(|_| Wrong::Value(format!("{} is no number", quote(text)))),
         Some("boolean") => text
             .parse::<bool>()
             .map(config::Value::from)

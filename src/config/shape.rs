@@ -122,7 +122,9 @@ impl Shape {
                 (_, "datetime") if self.form(path).is_none_or(|form| form.name != TIMESTAMP) => {
                     self.wrong_type(path.clone(), &Json::Null, mistakes);
                 }
-                (_, "float") => self.wrong_type(path.clone(), &Json::Null, mistakes),
+                (_, "float") if self.type_of(path) != Some("number") => {
+                    self.wrong_type(path.clone(), &Json::Null, mistakes)
+                }
                 (_, _) => {}
             }
         }
@@ -186,7 +188,7 @@ impl Shape {
             }
             ("string", Json::Array(_) | Json::Object(_)) => None,
             ("string", _) => Some("put it in quotes".to_owned()),
-            ("integer", Json::String(text)) if text.parse::<u32>().is_ok() => {
+            ("integer" | "number", Json::String(text)) if text.parse::<f64>().is_ok() => {
                 Some("write it without quotes".to_owned())
             }
             ("boolean", _) => Some("write true or false, without quotes".to_owned()),
@@ -410,7 +412,8 @@ fn one_of(choices: &[&str]) -> String {
 fn type_name(kind: &str) -> &'static str {
     match kind {
         "integer" => "an integer",
-        "float" | "number" => "a float",
+        "number" => "a number",
+        "float" => "a float",
         "boolean" => "true or false",
         "datetime" => "a date-time",
         "array" => "an array",

@@ -1,7 +1,8 @@
 //! What is this request called?
 //!
 //! A new UUIDv7, which sorts by time. The client's own `X-Request-Id` is only
-//! logged: two clients may use the same, and one of them may do so on purpose.
+//! logged: two clients may use the same, and one of them may do so on purpose. Where
+//! traces are made, it gets its place in one here, too.
 
 use std::{
     sync::Arc,
@@ -13,15 +14,19 @@ use ::http::{HeaderName, HeaderValue};
 use tower::{Layer, Service, layer::layer_fn};
 use uuid::Uuid;
 
-use crate::{http::Request, language::Language, trail::Trail};
+use crate::{http::Request, language::Language, traces::Tracer, trail::Trail};
 
 /// The field that names a request.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Makes the layer.
-pub fn layer<I>(request_timeout: Duration) -> impl Layer<I, Service = Named<I>> {
+pub fn layer<I>(
+    request_timeout: Duration,
+    tracer: Option<Tracer>,
+) -> impl Layer<I, Service = Named<I>> {
     layer_fn(move |below| Named {
         request_timeout,
+        tracer: tracer.clone(),
         below,
     })
 }
@@ -30,6 +35,7 @@ pub fn layer<I>(request_timeout: Duration) -> impl Layer<I, Service = Named<I>> 
 #[derive(Clone, Debug)]
 pub struct Named<I> {
     request_timeout: Duration,
+    tracer: Option<Tracer>,
     below: I,
 }
 
@@ -44,7 +50,10 @@ impl<I: Service<Request>> Service<Request> for Named<I> {
 
     fn call(&mut self, mut req: Request) -> Self::Future {
         let language = Language::preferred(req.headers());
-        let mut trail = Trail::begin(Uuid::now_v7(), language, self.request_timeout);
+        let id = Uuid::now_v7();
+        let mut trail = Trail::begin(id, language, self.request_timeout);
+        let tracer = self.tracer.as_ref();
+        trail.trace = tracer.map(|tracer| Box::new(tracer.begin(&req, id)));
         trail.client_request_id = req
             .headers()
             .get(X_REQUEST_ID)

@@ -18,6 +18,8 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
     let outcome = Problem::outcome(problem.map(|problem| &**problem), status);
     let durations = trail.durations();
     let request_id = trail.id;
+    let trace_id = trail.trace.as_ref();
+    let trace_id = trace_id.map(|trace| tracing::field::display(trace.id));
     let client_request_id = trail
         .client_request_id
         .as_ref()
@@ -41,6 +43,7 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
                 target: "portaria::request",
                 %request_id,
                 client_request_id,
+                trace_id,
                 route,
                 key,
                 chat,

@@ -56,6 +56,26 @@ async fn an_answered_request_leaves_one_line() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_line_names_the_trace_that_its_request_begins_or_continues() {
+    let (log, _guard) = Log::capture();
+    let gateway = Gateway::new("[traces]\nendpoint = 'http://127.0.0.1:9'\nsample = 0");
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-00");
+
+    gateway.send(post()).await;
+    gateway.send(post().set("traceparent", &parent)).await;
+    gateway.send(post().set("traceparent", "canary")).await;
+
+    let lines = log.requests();
+    for line in [&lines[0], &lines[2]] {
+        let request_id = line["request_id"].as_str().unwrap();
+        assert_eq!(line["trace_id"], request_id.replace('-', ""));
+    }
+    assert_eq!(lines[1]["trace_id"], trace);
+    assert_silent(&log, &gateway);
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_refusal_leaves_one_line_with_its_reason_and_nothing_that_was_sent() {
     for &code in Code::ALL {
         let (log, _guard) = Log::capture();
