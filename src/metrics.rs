@@ -5,6 +5,7 @@
 //! a key, an origin or an error text. A name that is not known is `none`.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -66,6 +67,8 @@ pub struct Metrics {
     pub audit_lines_dropped: Counter,
     /// Times that the file of the audit could not be written
     pub audit_write_failures: Counter,
+    /// Answers that are not as the upstream documents them, among those looked at
+    pub surprises: Family<SurpriseLabels, Counter>,
     /// Requests whose spans were made, by what became of them
     pub traces: Family<TraceLabels, Counter>,
     registry: Registry,
@@ -98,6 +101,15 @@ pub struct RefusalLabels {
 pub struct IdempotencyLabels {
     /// [`Verdict::name`](crate::middleware::idempotency::Verdict::name).
     pub outcome: &'static str,
+}
+
+/// The labels of `portaria_upstream_surprises_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SurpriseLabels {
+    /// The route's name.
+    pub route: Arc<str>,
+    /// [`Surprise::kind`](crate::middleware::surprise::Surprise::kind).
+    pub kind: &'static str,
 }
 
 /// What stands beside a duration.
@@ -198,6 +210,11 @@ impl Default for Metrics {
                 "audit_write_failures",
                 "Times that the file of the audit could not be written",
             ),
+            surprises: count(
+                on,
+                "upstream_surprises",
+                "Answers that are not as the upstream documents them, among those looked at",
+            ),
             traces: count(
                 on,
                 "traces",
@@ -276,6 +293,16 @@ impl Metrics {
                 .get_or_create(&IdempotencyLabels { outcome })
                 .inc();
         }
+        let surprises = trail.surprises.get().into_iter().flatten();
+        let kinds: BTreeSet<&'static str> = surprises.map(|surprise| surprise.kind).collect();
+        for kind in kinds {
+            self.surprises
+                .get_or_create(&SurpriseLabels {
+                    route: route.clone(),
+                    kind,
+                })
+                .inc();
+        }
         // From the rate limit on, the key was accepted.
         if trail.key_was_accepted() {
             self.key_last_seen
@@ -333,8 +360,6 @@ fn unix_seconds(time: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     /// `| `portaria_requests_total` | `route`, `key`, `status` | … |`
@@ -375,11 +400,18 @@ mod tests {
             key_last_seen,
             audit_lines_dropped: _,
             audit_write_failures: _,
+            surprises,
             traces,
             idempotency,
             registry: _,
         } = &metrics;
         let name: Arc<str> = "a".into();
+        surprises
+            .get_or_create(&SurpriseLabels {
+                route: name.clone(),
+                kind: "a",
+            })
+            .inc();
         let outcome = "a";
         idempotency
             .get_or_create(&IdempotencyLabels { outcome })

@@ -18,4 +18,5 @@ pub mod respond;
 pub mod room;
 pub mod run_to_end;
 pub mod schema;
+pub mod surprise;
 pub mod trace;

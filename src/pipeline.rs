@@ -8,6 +8,7 @@
 //! | run to end | around everything: whatever was begun is finished, logged and counted, even if the client hangs up |
 //! | request id | everything below wants to mention it |
 //! | tell, trace, measure, audit | above all that can refuse, so that refusals are seen and counted |
+//! | surprise | before those that tell what it found |
 //! | answer | so that refusals, too, carry what every answer carries |
 //! | CORS | a preflight carries no key, and a page must be able to read its refusal |
 //! | **respond** | the line: below it `Err(Problem)`, above it only answers |
@@ -36,7 +37,7 @@ use crate::{
         answer, audit, body, cors, credential, domain, front, idempotency, key, limits, measure,
         rate_limit, request_id, respond, room,
         run_to_end::{self, Running},
-        schema, trace,
+        schema, surprise, trace,
     },
     plan::{Plan, RoutePlan},
     route::{Route, Router},
@@ -126,6 +127,8 @@ pub fn pipeline(
         .layer(option_layer(
             shared.audit.clone().map(|audit| watch(audit, audit::write)),
         ))
+        // Is the answer what the upstream documents?
+        .layer(watch(plan.expected.clone(), surprise::look))
         // What every answer carries.
         .layer(watch((), answer::add_fields))
         // Let pages read what they may.

@@ -23,13 +23,13 @@ use std::{
 
 use crate::{
     config::{
-        Address, Config, Limit, LimitStore, Loaded, LogFormat, Mistakes, OnStoreFailure, Path,
+        self, Address, Config, Limit, LimitStore, Loaded, LogFormat, Mistakes, OnStoreFailure, Path,
         RecordStore,
     },
     limiter::Buckets,
     middleware::{
         body, cors::Cors, credential::Credential, front::Front, idempotency::Rule, key::Keys,
-        limits::PerChat, schema::Rules,
+        limits::PerChat, schema::Rules, surprise::Expected,
     },
     redis,
     route::Route,
@@ -57,6 +57,8 @@ pub struct Plan {
     pub audit: Option<PathBuf>,
     /// Where traces go, if they are made.
     pub traces: Option<traces::Settings>,
+    /// What is documented of answers.
+    pub expected: Arc<Expected>,
     /// Connections that may be open at once.
     pub max_connections: usize,
     /// Requests that may be in flight at once.
@@ -181,6 +183,10 @@ impl Judge<'_> {
         let keys = Arc::new(Keys::new(by_hash, self.surroundings.now));
         let (server, limits) = (&self.config.server, &self.config.limits);
         let body_timeout = server.body_timeout.0;
+        let path = config::Route::interactive().path;
+        let documented = routes.iter().map(|judged| &judged.route);
+        let documented = documented.filter(|route| route.path == path);
+        let expected = Expected::of(documented.map(|route| route.name.clone()).collect());
         Some(Plan {
             listen: server.listen.clone(),
             unix,
@@ -227,6 +233,7 @@ impl Judge<'_> {
             upstream: upstream?,
             redis,
             audit,
+            expected: Arc::new(expected),
             traces,
         })
     }

@@ -20,7 +20,7 @@ use crate::{
     http::Request,
     language::Language,
     limiter::Standing,
-    middleware::{idempotency::Verdict, key::Client},
+    middleware::{idempotency::Verdict, key::Client, surprise::Surprise},
     problem::{Delivery, Problem},
     traces::Trace,
 };
@@ -124,6 +124,8 @@ pub struct Trail {
     pub repeat_of: OnceLock<Uuid>,
     /// The SHA-256 of its body, where somebody wants it.
     pub body_sha256: OnceLock<[u8; 32]>,
+    /// Where the upstream's answer departs from what is documented.
+    pub surprises: OnceLock<Vec<Surprise>>,
     /// What rules in `report` mode would have refused it for.
     reported: Mutex<Vec<&'static str>>,
     /// The step it has reached.
@@ -156,6 +158,7 @@ impl Trail {
             idempotency: OnceLock::new(),
             repeat_of: OnceLock::new(),
             body_sha256: OnceLock::new(),
+            surprises: OnceLock::new(),
             reported: Mutex::default(),
             step: AtomicU8::new(Step::Room as u8),
             fate: AtomicU8::new(NOT_SENT),

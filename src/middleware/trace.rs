@@ -35,6 +35,10 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
     let step = problem.map(|_| trail.step().name());
     let reported = trail.reported();
     let reported = (!reported.is_empty()).then(|| reported.join(", "));
+    let surprises = trail.surprises.get().map(|surprises| {
+        let shown: Vec<String> = surprises.iter().map(ToString::to_string).collect();
+        shown.join(", ")
+    });
     let cause = problem.and_then(|problem| problem.cause());
 
     macro_rules! line {
@@ -61,6 +65,7 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
                 step,
                 cause = cause.as_deref(),
                 reported,
+                surprises,
                 "{outcome}"
             )
         };

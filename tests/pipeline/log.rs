@@ -3,6 +3,7 @@
 use std::{
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use portaria::{problem::Code, telemetry};
@@ -219,6 +220,67 @@ async fn a_rule_in_report_mode_lets_through_counts_and_tells_the_log() {
     assert_eq!(log.requests()[0].get("reported"), None);
     // What is no JSON at all breaks more than the rules of a schema.
     assert_eq!(gateway.send(post().with_body("{")).await.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_not_as_documented_passes_and_is_told_by_its_shape() {
+    for (answer, kinds, shown) in [
+        (Answer::standard(), &[][..], None),
+        (Answer::new(400).with_body("canary"), &[], None),
+        (
+            Answer::new(200).with_body("canary"),
+            &["no-json"],
+            Some("no-json"),
+        ),
+        (
+            Answer::new(201).with_body(r#"{"total":"canary","records":[]}"#),
+            &["wrong-type"],
+            Some("wrong-type /total is string"),
+        ),
+        (
+            Answer::new(200).with_body(
+                r#"{"total":1,"canary":1,"records":[{"status":1,"canary":{},"canary 2":{}}]}"#,
+            ),
+            &["missing-member", "unknown-member", "wrong-type"],
+            Some(
+                "missing-member /records/0/id, unknown-member, unknown-member /records/0, \
+                 wrong-type /records/0/status is number",
+            ),
+        ),
+    ] {
+        let (log, _guard) = Log::capture();
+        let gateway = Gateway::new("");
+        gateway.wegly.will([Reply::Says(answer.clone())]);
+
+        let passed = gateway.send(post()).await;
+
+        assert_eq!((passed.status, passed.body), (answer.status, answer.body));
+        assert_eq!(log.requests()[0]["surprises"].as_str(), shown);
+        for kind in ["missing-member", "no-json", "unknown-member", "wrong-type"] {
+            let counter = format!(
+                r#"portaria_upstream_surprises_total{{route="interactive",kind="{kind}"}}"#
+            );
+            let expected = u64::from(kinds.contains(&kind));
+            assert_eq!(gateway.counted(&counter), expected, "{kind}");
+        }
+        assert_silent(&log, &gateway);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_gateway_looks_at_a_hundred_answers_a_second() {
+    let gateway = Gateway::new(&route(""));
+    let counter = r#"portaria_upstream_surprises_total{route="interactive",kind="no-json"}"#;
+    let surprising = || Reply::Says(Answer::new(200));
+
+    for expected in [1, 2] {
+        gateway.wegly.will([surprising(), surprising()]);
+        gateway.send(post()).await;
+        gateway.send(post()).await;
+
+        assert_eq!(gateway.counted(counter), expected);
+        tokio::time::advance(Duration::from_millis(10)).await;
+    }
 }
 
 /// Neither the log nor the metrics hold a canary of any kind.
