@@ -403,6 +403,7 @@ mod tests {
             surprises,
             traces,
             idempotency,
+            limit_store_up: _,
             registry: _,
         } = &metrics;
         let name: Arc<str> = "a".into();

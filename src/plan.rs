@@ -23,8 +23,8 @@ use std::{
 
 use crate::{
     config::{
-        self, Address, Config, Limit, LimitStore, Loaded, LogFormat, Mistakes, OnStoreFailure, Path,
-        RecordStore,
+        self, Address, Config, Limit, LimitStore, Loaded, LogFormat, Mistakes, OnStoreFailure,
+        Path, RecordStore,
     },
     limiter::Buckets,
     middleware::{

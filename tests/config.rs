@@ -185,9 +185,7 @@ mod reading {
     fn what_is_not_built_yet_is_a_mistake_and_not_ignored() {
         assert_told(
             "not-yet-built.toml",
-            &[
-                r#"7:9: "memory" is no store (write "local", "redis" or "file:/path")"#,
-            ],
+            &[r#"7:9: "memory" is no store (write "local", "redis" or "file:/path")"#],
         );
     }
 
