@@ -22,10 +22,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{Shared, Tasks},
+    app::Tasks,
     http::Body,
     middleware::credential::Credential,
     server::{Bound, Stalling},
+    shared::Shared,
 };
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

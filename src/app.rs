@@ -20,12 +20,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::{self, Admin},
     config::Address,
-    metrics::Metrics,
-    middleware::{key::Keys, limits::PerChat, room::Room},
+    middleware::{key::Keys, limits::PerChat},
     pipeline::{Pipeline, pipeline},
     plan::Plan,
-    records::{Local, Store},
     server::{self, Access, Bound, Limits, Passed},
+    shared::Shared,
     stage::Next,
     upstream::Upstream,
     workers::Workers,
@@ -56,31 +55,6 @@ impl Tasks {
     /// How many are left.
     pub fn count(&self) -> usize {
         self.0.len()
-    }
-}
-
-/// What there is once, whatever the config says.
-#[derive(Clone, Debug)]
-pub struct Shared {
-    /// The numbers.
-    pub metrics: Arc<Metrics>,
-    /// The places for requests in flight.
-    pub room: Room,
-    /// What has become of messages that have a name.
-    pub records: Arc<dyn Store>,
-    /// Background work that the stop waits for.
-    pub tasks: Tasks,
-}
-
-impl Shared {
-    /// Made anew.
-    pub fn new(plan: &Plan) -> Self {
-        Self {
-            metrics: Arc::default(),
-            room: Room::new(plan.max_in_flight),
-            records: Arc::new(Local::default()),
-            tasks: Tasks::default(),
-        }
     }
 }
 

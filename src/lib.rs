@@ -32,6 +32,7 @@ pub mod schema;
 pub mod config;
 pub mod plan;
 pub mod secret;
+pub mod shared;
 
 pub mod admin;
 pub mod metrics;

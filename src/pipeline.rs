@@ -30,7 +30,6 @@ use tower::{Service, ServiceBuilder, util::option_layer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use crate::{
-    app::Shared,
     http::{Request, Response},
     middleware::{
         answer, body, cors, credential, domain, front, idempotency, key, limits, measure,
@@ -40,6 +39,7 @@ use crate::{
     },
     plan::{Plan, RoutePlan},
     route::{Route, Router},
+    shared::Shared,
     stage::{Next, gate, optional, stage, watch},
     trail::Step,
 };

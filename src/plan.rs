@@ -21,13 +21,13 @@ use std::{
 
 use crate::{
     config::{Address, Config, Loaded, LogFormat, Mistakes, Path, RecordStore},
-    limiter::Buckets,
     middleware::{
         body, cors::Cors, credential::Credential, front::Front, idempotency::Rule, key::Keys,
         limits::PerChat, schema::Rules,
     },
     route::Route,
     server::{Access, tls::Tls},
+    shared::Kept,
     upstream::Settings,
 };
 
@@ -71,7 +71,11 @@ pub struct Plan {
     /// Where it is remembered which messages were sent.
     pub records: RecordStore,
     /// Where messages go.
-    pub upstream: Settings,
+    pub upstream: Arc<Settings>,
+    /// What was written.
+    pub config: Config,
+    /// What the next plan takes over.
+    pub kept: Kept,
 }
 
 /// What the steps of one route need.
@@ -106,10 +110,23 @@ impl Plan {
     /// # Errors
     /// All mistakes, each with its place.
     pub fn compile(loaded: &Loaded, surroundings: Surroundings<'_>) -> Result<Self, Mistakes> {
+        Self::compile_again(loaded, surroundings, Kept::default())
+    }
+
+    /// The same for a gateway that runs already: what can be kept of the plan before is.
+    ///
+    /// # Errors
+    /// As with [`compile`](Self::compile).
+    pub fn compile_again(
+        loaded: &Loaded,
+        surroundings: Surroundings<'_>,
+        kept: Kept,
+    ) -> Result<Self, Mistakes> {
         let mut judge = Judge {
             config: &loaded.config,
             directory: loaded.directory().to_owned(),
             surroundings,
+            kept,
             mistakes: loaded.mistakes(),
         };
         let plan = judge.compile();
@@ -134,6 +151,7 @@ struct Judge<'a> {
     config: &'a Config,
     directory: PathBuf,
     surroundings: Surroundings<'a>,
+    kept: Kept,
     mistakes: Mistakes,
 }
 
@@ -157,7 +175,11 @@ impl Judge<'_> {
             &by_hash,
             routes.iter().map(|judged| judged.route.method.clone()),
         );
-        let keys = Arc::new(Keys::new(by_hash, self.surroundings.now));
+        let keys = Arc::new(Keys::new(
+            by_hash,
+            self.surroundings.now,
+            self.kept.failures(),
+        ));
         let server = &self.config.server;
         let body_timeout = server.body_timeout.0;
         Some(Plan {
@@ -181,6 +203,9 @@ impl Judge<'_> {
             routes: routes
                 .into_iter()
                 .map(|judged| RoutePlan {
+                    per_chat: judged
+                        .per_chat
+                        .map(|limit| self.kept.buckets_of_chats(&judged.route.name, limit)),
                     route: Arc::new(judged.route),
                     keys: keys.clone(),
                     body: Arc::new(body::Limits {
@@ -189,13 +214,14 @@ impl Judge<'_> {
                     }),
                     rules: Arc::new(judged.rules),
                     once: idempotency::rule(judged.idempotency, terms),
-                    per_chat: judged.per_chat.map(|limit| Arc::new(Buckets::new(limit))),
                 })
                 .collect(),
             keys,
             credentials: credentials.into_values().collect(),
             records,
             upstream: upstream?,
+            config: self.config.clone(),
+            kept: self.kept.clone(),
         })
     }
 

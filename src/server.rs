@@ -35,12 +35,13 @@ use self::{
     tls::Tls,
 };
 use crate::{
-    app::{Shared, Tasks},
+    app::Tasks,
     framing::Framed,
     http::Body,
     middleware::{front::MAX_FIELDS, key::failures::Peer},
     pipeline::Pipeline,
     plan::Plan,
+    shared::Shared,
 };
 
 pub use bound::{Access, Bound};

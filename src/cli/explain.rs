@@ -23,7 +23,6 @@ use super::{
     BAD, ConfigFile, Environment, FAINT, Failure, GOOD, STRONG, example, limit, routes, validate,
 };
 use crate::{
-    app::Shared,
     config::{self, Config, Idempotent, RecordStore, Source},
     gateway_key::GatewayKey,
     http::{Body, Request, Response},
@@ -34,6 +33,7 @@ use crate::{
     plan::{Plan, RoutePlan, Surroundings},
     problem::{Code, Problem},
     route::ID,
+    shared::Shared,
     stage::Next,
     trail::{Step, Trail},
 };

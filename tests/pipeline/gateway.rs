@@ -18,13 +18,13 @@ use http::{HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use portaria::{
-    app::Shared,
     config::Loaded,
     gateway_key::KeyHash,
     http::{Body, Request, Response},
     pipeline::{Pipeline, pipeline},
     plan::{Plan, Surroundings},
     problem::Problem,
+    shared::Shared,
     stage::Next,
     trail::{Step, Trail},
 };
