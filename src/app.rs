@@ -6,13 +6,13 @@
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,13 +20,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::{self, Admin},
     config::Address,
-    middleware::{key::Keys, limits::PerChat},
-    pipeline::{Pipeline, pipeline},
     plan::Plan,
-    server::{self, Access, Bound, Limits, Passed},
+    reload::{Exchange, Now, Reloader},
+    server::{self, Access, Bound, Passed, Serving},
     shared::Shared,
-    stage::Next,
-    upstream::Upstream,
+    supervisor,
     workers::Workers,
 };
 
@@ -72,16 +70,17 @@ pub enum Ended {
 pub struct App {
     desks: Vec<Desk>,
     admin: Bound,
-    plan: Plan,
+    exchange: Exchange,
+    reloader: Option<Reloader>,
     shared: Shared,
     workers: Workers,
 }
 
-/// What one worker serves with. Its pipeline ends in its own pool of upstream connections.
+/// Where one worker serves, and with what.
 #[derive(Debug)]
 struct Desk {
     runtime: Handle,
-    pipeline: Pipeline,
+    serving: watch::Receiver<Serving>,
     servers: Vec<Bound>,
 }
 
@@ -100,36 +99,9 @@ impl App {
     /// # Errors
     /// As with [`bind`](Self::bind); or a socket was not passed.
     pub async fn bind_with(plan: Plan, mut passed: Passed, workers: Workers) -> io::Result<Self> {
-        let shared = Shared::new(&plan);
-        shared.metrics.knows(&plan);
         let mut servers = Vec::new();
         for address in &plan.listen {
-            let bound = Bound::bind(address, plan.unix, &mut passed).await?;
-            let speak = |bound: Bound| bound.with_tls(plan.tls.clone());
-            servers.extend(bound.into_iter().map(speak));
-        }
-        let desk = |runtime: &Handle| {
-            let upstream = Upstream::new(&plan.upstream).map_err(io::Error::other)?;
-            let upstream = Next::new(upstream);
-            io::Result::Ok(Desk {
-                runtime: runtime.clone(),
-                pipeline: pipeline(&plan, &shared, upstream).map_err(io::Error::other)?,
-                servers: Vec::new(),
-            })
-        };
-        let mut desks: Vec<Desk> = workers
-            .runtimes()
-            .iter()
-            .map(desk)
-            .collect::<Result<_, _>>()?;
-        for server in servers {
-            for (bound, desk) in server
-                .share(workers.runtimes())?
-                .into_iter()
-                .zip(&mut desks)
-            {
-                desk.servers.push(bound);
-            }
+            servers.extend(Bound::bind(address, plan.unix, &mut passed).await?);
         }
         let admin = Bound::bind(&plan.admin, Access::default(), &mut passed).await?;
         let [admin] = <[Bound; 1]>::try_from(admin).map_err(|several| {
@@ -140,13 +112,38 @@ impl App {
         for name in passed.left() {
             tracing::warn!(name, "nobody listens on a socket that was passed");
         }
+        let shared = Shared::new(&plan);
+        let runtimes = workers.runtimes();
+        let exchange = Exchange::new(plan, shared.clone(), runtimes.len(), SystemTime::now())?;
+        let mut desks: Vec<Desk> = runtimes
+            .iter()
+            .zip(exchange.serving())
+            .map(|(runtime, serving)| Desk {
+                runtime: runtime.clone(),
+                serving,
+                servers: Vec::new(),
+            })
+            .collect();
+        for server in servers {
+            for (bound, desk) in server.share(runtimes)?.into_iter().zip(&mut desks) {
+                desk.servers.push(bound);
+            }
+        }
         Ok(Self {
             desks,
             admin,
-            plan,
+            exchange,
+            reloader: None,
             shared,
             workers,
         })
+    }
+
+    /// Lets it reload its config while it runs.
+    #[must_use]
+    pub fn reloading(mut self, reloader: Reloader) -> Self {
+        self.reloader = Some(reloader);
+        self
     }
 
     /// The addresses where applications connect; port 0 is a real one by now.
@@ -170,21 +167,21 @@ impl App {
     /// Serves until the first stop, then drains until all is done, the time is over, or
     /// the second stop.
     pub async fn run(self, mut stop: impl AsyncFnMut()) -> Ended {
+        let now = self.exchange.now();
+        let speaks_tls = now.borrow().plan.tls.is_some();
         for server in self.servers() {
-            let tls = server.tls().is_some();
+            let tls = speaks_tls && server.is_tcp();
             tracing::info!(listener = "server", address = %server.address(), tls, "listening");
         }
         tracing::info!(listener = "admin", address = %self.admin.address(), "listening");
 
         let stopping = CancellationToken::new();
         let connections = Tasks::default();
-        let limits = Limits::from(&self.plan);
         for desk in self.desks {
             for server in desk.servers {
                 let serving = server::serve(
                     server,
-                    limits.clone(),
-                    desk.pipeline.clone(),
+                    desk.serving.clone(),
                     self.shared.clone(),
                     connections.clone(),
                     stopping.clone(),
@@ -199,28 +196,26 @@ impl App {
             self.admin,
             Admin {
                 shared: self.shared.clone(),
-                credentials: self.plan.credentials.clone(),
-                now: SystemTime::now,
+                config: now.clone(),
+                reload: self.reloader.as_ref().map(Reloader::door),
+                clock: SystemTime::now,
             },
             admin_tasks.clone(),
             admin_stops.clone(),
         ));
-        let sweeping = stopping.clone();
-        let (per_chat, keys) = (self.plan.per_chat(), self.plan.keys.clone());
-        self.shared.tasks.start(async move {
-            sweeping.run_until_cancelled(sweep(per_chat, keys)).await;
-        });
-
-        if let Some(tls) = self.plan.tls.clone() {
-            let following = stopping.clone();
-            self.shared.tasks.start(async move {
-                following.run_until_cancelled(tls.follow()).await;
-            });
+        admin_tasks.start(until(admin_stops.clone(), supervisor::keep_alive()));
+        let tasks = &self.shared.tasks;
+        tasks.start(until(stopping.clone(), sweep(now.clone())));
+        if let Some(reloader) = self.reloader {
+            tasks.start(until(stopping.clone(), reloader.follow(self.exchange)));
         }
+        supervisor::ready();
 
         stop().await;
+        supervisor::stopping();
+        let drain_timeout = now.borrow().plan.drain_timeout;
         tracing::info!(
-            drain_timeout = ?self.plan.drain_timeout,
+            ?drain_timeout,
             "stopping: no new requests, waiting for those that run"
         );
         self.shared.room.drain();
@@ -230,7 +225,7 @@ impl App {
             self.shared.tasks.finished().await;
         };
         let ended = tokio::select! {
-            drained = timeout(self.plan.drain_timeout, drained) => match drained {
+            drained = timeout(drain_timeout, drained) => match drained {
                 Ok(()) => Ended::Cleanly,
                 Err(_elapsed) => Ended::WithRequestsCut,
             },
@@ -252,6 +247,11 @@ impl App {
     }
 }
 
+/// Works until it is told to stop.
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    stop.run_until_cancelled(work).await;
+}
+
 /// Waits for SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -268,14 +268,16 @@ pub fn signals() -> io::Result<impl AsyncFnMut()> {
 }
 
 /// Forgets, now and then, what needs not be remembered: chats whose buckets are full
-/// again, and addresses that have been quiet.
-async fn sweep(per_chat: Vec<Arc<PerChat>>, keys: Arc<Keys>) {
+/// again, addresses that have been quiet, and what only an old plan had.
+async fn sweep(now: watch::Receiver<Now>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
-        for buckets in &per_chat {
+        let plan = now.borrow().plan.clone();
+        for buckets in plan.per_chat() {
             buckets.forget_full();
         }
-        keys.failures().forget_quiet();
+        plan.keys.failures().forget_quiet();
+        plan.kept.forget();
     }
 }
 

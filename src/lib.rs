@@ -7,7 +7,10 @@
 
 pub mod app;
 pub mod framing;
+pub mod reload;
 pub mod server;
+pub mod shared;
+pub mod supervisor;
 pub mod workers;
 
 pub mod pipeline;
@@ -32,7 +35,6 @@ pub mod schema;
 pub mod config;
 pub mod plan;
 pub mod secret;
-pub mod shared;
 
 pub mod admin;
 pub mod metrics;

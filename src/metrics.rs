@@ -20,6 +20,9 @@ use crate::{plan::Plan, trail::Trail};
 
 /// What a name is that is not known.
 const NONE: &str = "none";
+/// How a reload ends.
+const OK: &str = "ok";
+const FAILED: &str = "failed";
 
 /// Around what a person waits for, and what an upstream takes.
 const SECONDS: [f64; 14] = [
@@ -51,6 +54,8 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Messages with an Idempotency-Key, by what came of it
     pub idempotency: Family<IdempotencyLabels, Counter>,
+    /// Reloads of the config
+    pub reloads: Family<ReloadLabels, Counter>,
     /// When the token of a credential stops being valid, if it says so
     pub credential_expiry: Family<CredentialLabels, Gauge>,
     /// When a key stops being valid
@@ -87,6 +92,13 @@ pub struct RefusalLabels {
 pub struct IdempotencyLabels {
     /// [`Verdict::name`](crate::middleware::idempotency::Verdict::name).
     pub outcome: &'static str,
+}
+
+/// The label of `portaria_reloads_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadLabels {
+    /// `ok` or `failed`.
+    pub result: &'static str,
 }
 
 /// A credential's name.
@@ -140,6 +152,7 @@ impl Default for Metrics {
                 "idempotency",
                 "Messages with an Idempotency-Key, by what came of it",
             ),
+            reloads: count(on, "reloads", "Reloads of the config"),
             credential_expiry: time(
                 on,
                 "credential_expiry_timestamp",
@@ -230,8 +243,20 @@ impl Metrics {
             .inc();
     }
 
-    /// Notes what is known before anything is used.
+    /// Counts a reload.
+    pub fn reloaded(&self, is_ok: bool) {
+        let result = if is_ok { OK } else { FAILED };
+        self.reloads.get_or_create(&ReloadLabels { result }).inc();
+    }
+
+    /// Notes what is known before anything is used, in place of what was known before.
     pub fn knows(&self, plan: &Plan) {
+        for result in [OK, FAILED] {
+            // From the start, or nobody could see the first one.
+            drop(self.reloads.get_or_create(&ReloadLabels { result }));
+        }
+        self.credential_expiry.clear();
+        self.key_expiry.clear();
         for credential in &plan.credentials {
             if let Some(end) = credential.expires_at() {
                 let credential = credential.name.clone();

@@ -166,7 +166,8 @@ impl Judge<'_> {
         let (records, terms) = self.idempotency();
         // Also those that have mistakes, or every key that names one would seem wrong too.
         let names: Vec<Arc<str>> = self
-            .written_routes()
+            .config
+            .routes()
             .iter()
             .map(|route| route.name.as_str().into())
             .collect();

@@ -31,7 +31,7 @@ use crate::{
     },
     plan::Plan,
     records::{Local, Store},
-    server::tls::Tls,
+    server::{Places, tls::Tls},
     upstream::Settings,
 };
 
@@ -44,6 +44,8 @@ pub struct Shared {
     pub room: Room,
     /// What has become of messages that have a name.
     pub records: Arc<dyn Store>,
+    /// The places for connections.
+    pub connections: Places,
     /// Background work that the stop waits for.
     pub tasks: Tasks,
 }
@@ -55,6 +57,7 @@ impl Shared {
             metrics: Arc::default(),
             room: Room::new(plan.max_in_flight),
             records: Arc::new(Local::default()),
+            connections: Places::new(plan.max_connections),
             tasks: Tasks::default(),
         }
     }

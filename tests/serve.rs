@@ -14,6 +14,8 @@ mod messages;
 mod process;
 #[path = "serve/refusals.rs"]
 mod refusals;
+#[path = "serve/reload.rs"]
+mod reload;
 #[path = "serve/room.rs"]
 mod room;
 #[path = "serve/stop.rs"]
