@@ -127,6 +127,7 @@ impl Admin {
     fn metrics(&self) -> Response<Body> {
         let in_flight = i64::try_from(self.shared.room.in_flight()).unwrap_or(i64::MAX);
         self.shared.metrics.in_flight.set(in_flight);
+        self.shared.metrics.uses(&self.config.borrow().plan);
         match self.shared.metrics.encode() {
             Ok(numbers) => page(StatusCode::OK, OPENMETRICS, numbers),
             Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, JSON, String::new()),

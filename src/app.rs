@@ -20,6 +20,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     admin::{self, Admin},
     config::Address,
+    expiry,
     plan::Plan,
     reload::{Exchange, Now, Reloader},
     server::{self, Access, Bound, Passed, Serving},
@@ -206,6 +207,8 @@ impl App {
         admin_tasks.start(until(admin_stops.clone(), supervisor::keep_alive()));
         let tasks = &self.shared.tasks;
         tasks.start(until(stopping.clone(), sweep(now.clone())));
+        let ends = expiry::watch(now.clone(), SystemTime::now);
+        tasks.start(until(stopping.clone(), ends));
         if let Some(reloader) = self.reloader {
             tasks.start(until(stopping.clone(), reloader.follow(self.exchange)));
         }

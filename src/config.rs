@@ -151,7 +151,7 @@ impl Default for Unix {
     }
 }
 
-/// With which certificate it answers. The files are looked at every ten seconds.
+/// With which certificate it answers. The files may change while it runs.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {

@@ -6,6 +6,7 @@
 //! That is an hour.
 
 pub mod app;
+pub mod expiry;
 pub mod framing;
 pub mod reload;
 pub mod server;

@@ -58,6 +58,8 @@ pub struct Metrics {
     pub reloads: Family<ReloadLabels, Counter>,
     /// When the token of a credential stops being valid, if it says so
     pub credential_expiry: Family<CredentialLabels, Gauge>,
+    /// Which token of a credential is used: its number in this process
+    pub credential_generation: Family<CredentialLabels, Gauge>,
     /// When a key stops being valid
     pub key_expiry: Family<KeyLabels, Gauge>,
     /// When a key was last used with success
@@ -158,6 +160,11 @@ impl Default for Metrics {
                 "credential_expiry_timestamp",
                 "When the token of a credential stops being valid, if it says so",
                 Family::default(),
+            ),
+            credential_generation: count(
+                on,
+                "credential_generation",
+                "Which token of a credential is used: its number in this process",
             ),
             key_expiry: time(
                 on,
@@ -271,6 +278,19 @@ impl Metrics {
                 self.key_expiry
                     .get_or_create(&KeyLabels { key })
                     .set(unix_seconds(end));
+            }
+        }
+    }
+
+    /// Notes which tokens are used now.
+    pub fn uses(&self, plan: &Plan) {
+        self.credential_generation.clear();
+        for credential in &plan.credentials {
+            if let Some(token) = credential.tokens.get(credential.in_use()) {
+                let credential = credential.name.clone();
+                self.credential_generation
+                    .get_or_create(&CredentialLabels { credential })
+                    .set(i64::from(*token.generation));
             }
         }
     }

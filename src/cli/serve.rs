@@ -52,10 +52,6 @@ impl Serve {
             tracing::warn!(%error, "a crash may leave the tokens on disk: core dumps cannot be forbidden");
         }
 
-        let certificate = plan.tls.as_ref().and_then(|tls| tls.expires_at());
-        if certificate.is_some_and(|end| end <= SystemTime::now()) {
-            tracing::warn!("the certificate of `tls` has expired");
-        }
         descriptors::raise();
         if let Err(too_few) = descriptors::check(plan.max_connections, plan.max_in_flight) {
             tracing::warn!("connections may have to wait: Portaria {too_few}");

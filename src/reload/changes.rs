@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     const BEFORE: &str = r#"
-        server = { listen = ["127.0.0.1:1"], tls = { cert = "file:a", key = "file:b" } }
+        server = { listen = ["127.0.0.1:1"], tls = { cert = "file:/a", key = "file:/b" } }
         admin = { listen = "127.0.0.1:2" }
         keys = [
             { name = "billing", hash = "a" },
@@ -111,9 +111,9 @@ mod tests {
                 &["admin.listen"],
                 &["admin.listen"],
             ),
-            ("file:a", "file:c", &["server.tls.cert"], &[]),
+            ("file:/a", "file:/c", &["server.tls.cert"], &[]),
             (
-                r#"{ cert = "file:a", key = "file:b" }"#,
+                r#"{ cert = "file:/a", key = "file:/b" }"#,
                 "",
                 &["server.tls"],
                 &["server.tls"],
