@@ -113,7 +113,7 @@ mod tests {
             ),
             ("file:/a", "file:/c", &["server.tls.cert"], &[]),
             (
-                r#"{ cert = "file:/a", key = "file:/b" }"#,
+                r#", tls = { cert = "file:/a", key = "file:/b" }"#,
                 "",
                 &["server.tls"],
                 &["server.tls"],
@@ -143,10 +143,7 @@ mod tests {
                 &[],
             ),
         ] {
-            let after = match to {
-                "" => BEFORE.replace(&format!(", tls = {from}"), to),
-                to => BEFORE.replace(from, to),
-            };
+            let after = BEFORE.replace(from, to);
 
             let paths = between(&config(BEFORE), &config(&after));
 
