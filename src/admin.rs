@@ -5,8 +5,12 @@
 //! | `GET /livez` | 200 while the process runs |
 //! | `GET /readyz` | 200 if it takes requests, else 503; each part by name |
 //! | `GET /metrics` | all numbers, as OpenMetrics |
+//! | `GET /status` | what runs, since when, and what came of the last reload |
+//! | `POST /reload` | reloads the config: 200, or 422 with all mistakes |
 //!
 //! On a listener of its own, which has no lock: keep it where only operators reach it.
+
+mod status;
 
 use std::{
     convert::Infallible,
@@ -14,18 +18,20 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use ::http::{Method, Request, Response, StatusCode, header};
+use ::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{Shared, Tasks},
+    app::Tasks,
     http::Body,
     middleware::credential::Credential,
+    reload::{Door, Now},
     server::{Bound, Stalling},
+    shared::Shared,
 };
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -41,32 +47,58 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Admin {
     /// What is shared with the pipeline.
     pub shared: Shared,
-    /// Whose tokens have to be valid.
-    pub credentials: Vec<Arc<Credential>>,
+    /// The config that serves.
+    pub config: watch::Receiver<Now>,
+    /// Where a reload is asked for, if there can be one.
+    pub reload: Option<Door>,
     /// The wall clock; a test has its own.
-    pub now: fn() -> SystemTime,
+    pub clock: fn() -> SystemTime,
 }
 
 impl Admin {
     /// Answers one question.
-    pub fn answer(&self, method: &Method, path: &str) -> Response<Body> {
-        match (path, method == Method::GET || method == Method::HEAD) {
-            ("/livez", true) => page(StatusCode::OK, JSON, json!({ "live": true }).to_string()),
-            ("/readyz", true) => self.ready(),
-            ("/metrics", true) => self.metrics(),
-            ("/livez" | "/readyz" | "/metrics", false) => {
-                let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, JSON, String::new());
-                refusal
-                    .headers_mut()
-                    .insert(header::ALLOW, header::HeaderValue::from_static("GET, HEAD"));
-                refusal
-            }
+    pub async fn answer<B>(&self, req: &Request<B>) -> Response<Body> {
+        let is_read = [Method::GET, Method::HEAD].contains(req.method());
+        match req.uri().path() {
+            "/livez" if is_read => page(StatusCode::OK, JSON, json!({ "live": true }).to_string()),
+            "/readyz" if is_read => self.ready(),
+            "/metrics" if is_read => self.metrics(),
+            "/status" if is_read => self.status(),
+            "/livez" | "/readyz" | "/metrics" | "/status" => not_allowed("GET, HEAD"),
+            "/reload" if req.method() == Method::POST => self.reload(req.headers()).await,
+            "/reload" => not_allowed("POST"),
             _ => page(StatusCode::NOT_FOUND, JSON, String::new()),
         }
     }
 
+    async fn reload(&self, headers: &HeaderMap) -> Response<Body> {
+        // A browser of an operator's, on a page of somebody else's.
+        let site = headers.get("sec-fetch-site");
+        if site.is_some_and(|site| site != "same-origin" && site != "none") {
+            return page(StatusCode::FORBIDDEN, JSON, String::new());
+        }
+        let Some(door) = &self.reload else {
+            return page(StatusCode::NOT_FOUND, JSON, String::new());
+        };
+        let Some(report) = door.ask().await else {
+            return page(StatusCode::SERVICE_UNAVAILABLE, JSON, String::new());
+        };
+        let status = match report.result {
+            Ok(_) => StatusCode::OK,
+            Err(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        let mut document = status::report(&report);
+        document["waiting"] = self.config.borrow().waiting.clone().into();
+        page(status, JSON, document.to_string())
+    }
+
+    fn status(&self) -> Response<Body> {
+        let document = status::document(&self.config.borrow(), &self.shared, (self.clock)());
+        page(StatusCode::OK, JSON, document.to_string())
+    }
+
     fn ready(&self) -> Response<Body> {
-        let now = (self.now)();
+        let (now, plan) = ((self.clock)(), self.config.borrow().plan.clone());
         let has_expired =
             |credential: &Credential| credential.expires_at().is_some_and(|end| end <= now);
         // The gateway does not listen before its config is loaded and its tokens are read.
@@ -75,7 +107,7 @@ impl Admin {
             ("tokens_readable", true),
             (
                 "tokens_not_expired",
-                !self
+                !plan
                     .credentials
                     .iter()
                     .any(|credential| has_expired(credential)),
@@ -95,11 +127,19 @@ impl Admin {
     fn metrics(&self) -> Response<Body> {
         let in_flight = i64::try_from(self.shared.room.in_flight()).unwrap_or(i64::MAX);
         self.shared.metrics.in_flight.set(in_flight);
+        self.shared.metrics.uses(&self.config.borrow().plan);
         match self.shared.metrics.encode() {
             Ok(numbers) => page(StatusCode::OK, OPENMETRICS, numbers),
             Err(_) => page(StatusCode::INTERNAL_SERVER_ERROR, JSON, String::new()),
         }
     }
+}
+
+fn not_allowed(allowed: &'static str) -> Response<Body> {
+    let mut refusal = page(StatusCode::METHOD_NOT_ALLOWED, JSON, String::new());
+    let allowed = header::HeaderValue::from_static(allowed);
+    refusal.headers_mut().insert(header::ALLOW, allowed);
+    refusal
 }
 
 fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
@@ -125,8 +165,8 @@ pub async fn serve(mut bound: Bound, admin: Admin, tasks: Tasks, stop: Cancellat
         let (admin, stop) = (admin.clone(), stop.clone());
         tasks.start(async move {
             let service = service_fn(move |req: Request<Incoming>| {
-                let answer = admin.answer(req.method(), req.uri().path());
-                async move { Ok::<_, Infallible>(answer) }
+                let admin = admin.clone();
+                async move { Ok::<_, Infallible>(admin.answer(&req).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -6,32 +6,28 @@
 
 use std::{
     io,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
+    sync::watch,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admin::{self, Admin},
-    config::{Address, OnStoreFailure},
-    limiter::SharedLimits,
-    lines,
-    metrics::Metrics,
-    middleware::{audit::Audit, key::Keys, limits::PerChat, room::Room},
-    pipeline::{Pipeline, pipeline},
+    config::Address,
+    expiry, lines,
+    middleware::audit::Audit,
     plan::Plan,
-    records::{self, Local, Store},
-    redis::Redis,
-    server::{self, Access, Bound, Limits, Passed},
-    stage::Next,
-    traces::Tracer,
-    upstream::Upstream,
+    records,
+    reload::{Exchange, Now, Reloader},
+    server::{self, Access, Bound, Passed, Serving},
+    shared::Shared,
+    supervisor,
     workers::Workers,
 };
 
@@ -63,51 +59,6 @@ impl Tasks {
     }
 }
 
-/// What there is once, whatever the config says.
-#[derive(Clone, Debug)]
-pub struct Shared {
-    /// The numbers.
-    pub metrics: Arc<Metrics>,
-    /// The places for requests in flight.
-    pub room: Room,
-    /// What has become of messages that have a name.
-    pub records: Arc<dyn Store>,
-    /// Background work that the stop waits for.
-    pub tasks: Tasks,
-    /// What gateways share, if they share anything.
-    pub redis: Option<Redis>,
-    /// Where decisions are written down, if they are.
-    pub audit: Option<Audit>,
-    /// Who makes traces, if they are made.
-    pub tracer: Option<Tracer>,
-}
-
-impl Shared {
-    /// Made anew.
-    pub fn new(plan: &Plan) -> Self {
-        let metrics: Arc<Metrics> = Arc::default();
-        let traces = plan.traces.as_ref();
-        Self {
-            tracer: traces
-                .map(|settings| Tracer::new(settings, plan.tls.is_some(), metrics.clone())),
-            metrics,
-            room: Room::new(plan.max_in_flight),
-            records: Arc::new(Local::default()),
-            tasks: Tasks::default(),
-            redis: plan.redis.clone().map(Redis::new),
-            audit: None,
-        }
-    }
-
-    /// The limits that gateways share, if they do.
-    pub fn limits(&self, on_failure: Option<OnStoreFailure>) -> Option<Arc<SharedLimits>> {
-        let redis = self.redis.clone();
-        redis
-            .zip(on_failure)
-            .map(|(redis, on_failure)| Arc::new(SharedLimits::new(redis, on_failure)))
-    }
-}
-
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -122,18 +73,19 @@ pub enum Ended {
 pub struct App {
     desks: Vec<Desk>,
     admin: Bound,
-    plan: Plan,
+    exchange: Exchange,
+    reloader: Option<Reloader>,
     shared: Shared,
     workers: Workers,
     /// Dropped last, so that every decision is written down.
     _audit: Option<lines::Guard>,
 }
 
-/// What one worker serves with. Its pipeline ends in its own pool of upstream connections.
+/// Where one worker serves, and with what.
 #[derive(Debug)]
 struct Desk {
     runtime: Handle,
-    pipeline: Pipeline,
+    serving: watch::Receiver<Serving>,
     servers: Vec<Bound>,
 }
 
@@ -154,7 +106,6 @@ impl App {
     pub async fn bind_with(plan: Plan, mut passed: Passed, workers: Workers) -> io::Result<Self> {
         let mut shared = Shared::new(&plan);
         shared.records = records::open(&plan.records, shared.redis.as_ref())?;
-        shared.metrics.knows(&plan);
         let audit = match &plan.audit {
             None => None,
             Some(file) => {
@@ -166,32 +117,7 @@ impl App {
         };
         let mut servers = Vec::new();
         for address in &plan.listen {
-            let bound = Bound::bind(address, plan.unix, &mut passed).await?;
-            let speak = |bound: Bound| bound.with_tls(plan.tls.clone());
-            servers.extend(bound.into_iter().map(speak));
-        }
-        let desk = |runtime: &Handle| {
-            let upstream = Upstream::new(&plan.upstream).map_err(io::Error::other)?;
-            let upstream = Next::new(upstream);
-            io::Result::Ok(Desk {
-                runtime: runtime.clone(),
-                pipeline: pipeline(&plan, &shared, upstream).map_err(io::Error::other)?,
-                servers: Vec::new(),
-            })
-        };
-        let mut desks: Vec<Desk> = workers
-            .runtimes()
-            .iter()
-            .map(desk)
-            .collect::<Result<_, _>>()?;
-        for server in servers {
-            for (bound, desk) in server
-                .share(workers.runtimes())?
-                .into_iter()
-                .zip(&mut desks)
-            {
-                desk.servers.push(bound);
-            }
+            servers.extend(Bound::bind(address, plan.unix, &mut passed).await?);
         }
         let admin = Bound::bind(&plan.admin, Access::default(), &mut passed).await?;
         let [admin] = <[Bound; 1]>::try_from(admin).map_err(|several| {
@@ -202,14 +128,38 @@ impl App {
         for name in passed.left() {
             tracing::warn!(name, "nobody listens on a socket that was passed");
         }
+        let runtimes = workers.runtimes();
+        let exchange = Exchange::new(plan, shared.clone(), runtimes.len(), SystemTime::now())?;
+        let mut desks: Vec<Desk> = runtimes
+            .iter()
+            .zip(exchange.serving())
+            .map(|(runtime, serving)| Desk {
+                runtime: runtime.clone(),
+                serving,
+                servers: Vec::new(),
+            })
+            .collect();
+        for server in servers {
+            for (bound, desk) in server.share(runtimes)?.into_iter().zip(&mut desks) {
+                desk.servers.push(bound);
+            }
+        }
         Ok(Self {
             desks,
             admin,
-            plan,
+            exchange,
+            reloader: None,
             shared,
             workers,
             _audit: audit,
         })
+    }
+
+    /// Lets it reload its config while it runs.
+    #[must_use]
+    pub fn reloading(mut self, reloader: Reloader) -> Self {
+        self.reloader = Some(reloader);
+        self
     }
 
     /// The addresses where applications connect; port 0 is a real one by now.
@@ -233,21 +183,21 @@ impl App {
     /// Serves until the first stop, then drains until all is done, the time is over, or
     /// the second stop.
     pub async fn run(self, mut stop: impl AsyncFnMut()) -> Ended {
+        let now = self.exchange.now();
+        let speaks_tls = now.borrow().plan.tls.is_some();
         for server in self.servers() {
-            let tls = server.tls().is_some();
+            let tls = speaks_tls && server.is_tcp();
             tracing::info!(listener = "server", address = %server.address(), tls, "listening");
         }
         tracing::info!(listener = "admin", address = %self.admin.address(), "listening");
 
         let stopping = CancellationToken::new();
         let connections = Tasks::default();
-        let limits = Limits::from(&self.plan);
         for desk in self.desks {
             for server in desk.servers {
                 let serving = server::serve(
                     server,
-                    limits.clone(),
-                    desk.pipeline.clone(),
+                    desk.serving.clone(),
                     self.shared.clone(),
                     connections.clone(),
                     stopping.clone(),
@@ -262,8 +212,9 @@ impl App {
             self.admin,
             Admin {
                 shared: self.shared.clone(),
-                credentials: self.plan.credentials.clone(),
-                now: SystemTime::now,
+                config: now.clone(),
+                reload: self.reloader.as_ref().map(Reloader::door),
+                clock: SystemTime::now,
             },
             admin_tasks.clone(),
             admin_stops.clone(),
@@ -276,18 +227,15 @@ impl App {
                 stops.run_until_cancelled(redis.keep(is_up)).await;
             });
         }
-        let sweeping = stopping.clone();
-        let (per_chat, keys) = (self.plan.per_chat(), self.plan.keys.clone());
-        self.shared.tasks.start(async move {
-            sweeping.run_until_cancelled(sweep(per_chat, keys)).await;
-        });
-
-        if let Some(tls) = self.plan.tls.clone() {
-            let following = stopping.clone();
-            self.shared.tasks.start(async move {
-                following.run_until_cancelled(tls.follow()).await;
-            });
+        admin_tasks.start(until(admin_stops.clone(), supervisor::keep_alive()));
+        let tasks = &self.shared.tasks;
+        tasks.start(until(stopping.clone(), sweep(now.clone())));
+        let ends = expiry::watch(now.clone(), SystemTime::now);
+        tasks.start(until(stopping.clone(), ends));
+        if let Some(reloader) = self.reloader {
+            tasks.start(until(stopping.clone(), reloader.follow(self.exchange)));
         }
+        supervisor::ready();
 
         let telling_stops = CancellationToken::new();
         let telling = Tasks::default();
@@ -296,8 +244,10 @@ impl App {
         }
 
         stop().await;
+        supervisor::stopping();
+        let drain_timeout = now.borrow().plan.drain_timeout;
         tracing::info!(
-            drain_timeout = ?self.plan.drain_timeout,
+            ?drain_timeout,
             "stopping: no new requests, waiting for those that run"
         );
         self.shared.room.drain();
@@ -307,7 +257,7 @@ impl App {
             self.shared.tasks.finished().await;
         };
         let ended = tokio::select! {
-            drained = timeout(self.plan.drain_timeout, drained) => match drained {
+            drained = timeout(drain_timeout, drained) => match drained {
                 Ok(()) => Ended::Cleanly,
                 Err(_elapsed) => Ended::WithRequestsCut,
             },
@@ -334,6 +284,11 @@ impl App {
     }
 }
 
+/// Works until it is told to stop.
+async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
+    stop.run_until_cancelled(work).await;
+}
+
 /// Waits for SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -350,14 +305,16 @@ pub fn signals() -> io::Result<impl AsyncFnMut()> {
 }
 
 /// Forgets, now and then, what needs not be remembered: chats whose buckets are full
-/// again, and addresses that have been quiet.
-async fn sweep(per_chat: Vec<Arc<PerChat>>, keys: Arc<Keys>) {
+/// again, addresses that have been quiet, and what only an old plan had.
+async fn sweep(now: watch::Receiver<Now>) {
     loop {
         tokio::time::sleep(SWEEP_INTERVAL).await;
-        for buckets in &per_chat {
+        let plan = now.borrow().plan.clone();
+        for buckets in plan.per_chat() {
             buckets.forget_full();
         }
-        keys.failures().forget_quiet();
+        plan.keys.failures().forget_quiet();
+        plan.kept.forget();
     }
 }
 

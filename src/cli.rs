@@ -7,7 +7,6 @@
 //! error; both know whether they are a terminal and whether `NO_COLOR` is set.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     fmt::Display,
     io::{self, ErrorKind, Write},
@@ -20,7 +19,7 @@ use anstyle::{AnsiColor, Style};
 use clap::{Args, Parser, Subcommand, builder::StyledStr};
 
 use crate::{
-    config::{self, Config, Limit, Loaded, Mistakes, Route},
+    config::{self, Limit, Loaded, Mistakes},
     plan::{Plan, Surroundings},
 };
 
@@ -202,14 +201,6 @@ fn count(mistakes: &Mistakes) -> String {
     match mistakes.len() {
         1 => "the config has a mistake".to_owned(),
         number => format!("the config has {number} mistakes"),
-    }
-}
-
-/// The routes as they were written, or else the one that is built in.
-fn routes(config: &Config) -> Cow<'_, [Route]> {
-    match &*config.routes {
-        [] => vec![Route::interactive()].into(),
-        written => written.into(),
     }
 }
 

@@ -5,10 +5,11 @@
 //! [`load`](fn@load) reads it, [`Plan::compile`](crate::plan::Plan::compile) judges it,
 //! and [`Mistakes`] is how both say what is wrong.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, num::NonZeroU32, path::PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 mod environment;
 mod load;
@@ -52,6 +53,26 @@ pub struct Config {
     pub idempotency: Idempotency,
     /// What several gateways share.
     pub redis: Redis,
+}
+
+impl Config {
+    /// The routes as they are written, or else the one that is built in.
+    pub fn routes(&self) -> Cow<'_, [Route]> {
+        match &*self.routes {
+            [] => vec![Route::interactive()].into(),
+            written => written.into(),
+        }
+    }
+
+    /// The same for the same settings, wherever they are written. No secret is in it: none is
+    /// in a config.
+    pub fn hash(&self) -> String {
+        let settings = serde_json::to_vec(self).unwrap_or_default();
+        let digest = Sha256::digest(settings);
+        digest.iter().fold("sha256:".to_owned(), |text, byte| {
+            format!("{text}{byte:02x}")
+        })
+    }
 }
 
 /// Where applications connect, and what one connection may take.
@@ -136,7 +157,7 @@ impl Default for Unix {
     }
 }
 
-/// With which certificate it answers. The files are looked at every ten seconds.
+/// With which certificate it answers. The files may change while it runs.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {

@@ -6,8 +6,12 @@
 //! That is an hour.
 
 pub mod app;
+pub mod expiry;
 pub mod framing;
+pub mod reload;
 pub mod server;
+pub mod shared;
+pub mod supervisor;
 pub mod workers;
 
 pub mod pipeline;

@@ -24,6 +24,9 @@ use crate::{plan::Plan, telemetry, trail::Trail};
 
 /// What a name is that is not known.
 const NONE: &str = "none";
+/// How a reload ends.
+const OK: &str = "ok";
+const FAILED: &str = "failed";
 
 /// Around what a person waits for, and what an upstream takes.
 const SECONDS: [f64; 14] = [
@@ -57,8 +60,12 @@ pub struct Metrics {
     pub idempotency: Family<IdempotencyLabels, Counter>,
     /// Whether limits are counted where the config says; 0 while Redis is away
     pub limit_store_up: Gauge,
+    /// Reloads of the config
+    pub reloads: Family<ReloadLabels, Counter>,
     /// When the token of a credential stops being valid, if it says so
     pub credential_expiry: Family<CredentialLabels, Gauge>,
+    /// Which token of a credential is used: its number in this process
+    pub credential_generation: Family<CredentialLabels, Gauge>,
     /// When a key stops being valid
     pub key_expiry: Family<KeyLabels, Gauge>,
     /// When a key was last used with success
@@ -126,6 +133,13 @@ pub struct TraceLabels {
     pub result: &'static str,
 }
 
+/// The label of `portaria_reloads_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReloadLabels {
+    /// `ok` or `failed`.
+    pub result: &'static str,
+}
+
 /// A credential's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CredentialLabels {
@@ -182,11 +196,17 @@ impl Default for Metrics {
                 "idempotency",
                 "Messages with an Idempotency-Key, by what came of it",
             ),
+            reloads: count(on, "reloads", "Reloads of the config"),
             credential_expiry: time(
                 on,
                 "credential_expiry_timestamp",
                 "When the token of a credential stops being valid, if it says so",
                 Family::default(),
+            ),
+            credential_generation: count(
+                on,
+                "credential_generation",
+                "Which token of a credential is used: its number in this process",
             ),
             key_expiry: time(
                 on,
@@ -318,10 +338,20 @@ impl Metrics {
             .inc();
     }
 
-    /// Notes what is known before anything is used.
+    /// Counts a reload.
+    pub fn reloaded(&self, is_ok: bool) {
+        let result = if is_ok { OK } else { FAILED };
+        self.reloads.get_or_create(&ReloadLabels { result }).inc();
+    }
+
+    /// Notes what is known before anything is used, in place of what was known before.
     pub fn knows(&self, plan: &Plan) {
-        // Until Redis has answered for the first time, it is away.
-        self.limit_store_up.set(plan.redis.is_none().into());
+        for result in [OK, FAILED] {
+            // From the start, or nobody could see the first one.
+            drop(self.reloads.get_or_create(&ReloadLabels { result }));
+        }
+        self.credential_expiry.clear();
+        self.key_expiry.clear();
         for credential in &plan.credentials {
             if let Some(end) = credential.expires_at() {
                 let credential = credential.name.clone();
@@ -336,6 +366,19 @@ impl Metrics {
                 self.key_expiry
                     .get_or_create(&KeyLabels { key })
                     .set(unix_seconds(end));
+            }
+        }
+    }
+
+    /// Notes which tokens are used now.
+    pub fn uses(&self, plan: &Plan) {
+        self.credential_generation.clear();
+        for credential in &plan.credentials {
+            if let Some(token) = credential.tokens.get(credential.in_use()) {
+                let credential = credential.name.clone();
+                self.credential_generation
+                    .get_or_create(&CredentialLabels { credential })
+                    .set(i64::from(*token.generation));
             }
         }
     }
@@ -404,6 +447,8 @@ mod tests {
             traces,
             idempotency,
             limit_store_up: _,
+            reloads,
+            credential_generation,
             registry: _,
         } = &metrics;
         let name: Arc<str> = "a".into();
@@ -438,11 +483,13 @@ mod tests {
             histogram.observe(0.0, None, None);
         }
         overhead.observe(0.0);
-        credential_expiry
-            .get_or_create(&CredentialLabels {
-                credential: name.clone(),
-            })
-            .set(0);
+        for family in [credential_expiry, credential_generation] {
+            let credential = name.clone();
+            family
+                .get_or_create(&CredentialLabels { credential })
+                .set(0);
+        }
+        reloads.get_or_create(&ReloadLabels { result: "a" }).inc();
         for family in [key_expiry, key_last_seen] {
             family
                 .get_or_create(&KeyLabels { key: name.clone() })

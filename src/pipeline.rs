@@ -31,7 +31,6 @@ use tower::{Service, ServiceBuilder, util::option_layer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use crate::{
-    app::Shared,
     http::{Request, Response},
     middleware::{
         answer, audit, body, cors, credential, domain, front, idempotency, key, limits, measure,
@@ -41,6 +40,7 @@ use crate::{
     },
     plan::{Plan, RoutePlan},
     route::{Route, Router},
+    shared::Shared,
     stage::{Next, gate, optional, stage, watch},
     traces::{self, Spans},
     trail::Step,

@@ -26,7 +26,6 @@ use crate::{
         self, Address, Config, Limit, LimitStore, Loaded, LogFormat, Mistakes, OnStoreFailure,
         Path, RecordStore,
     },
-    limiter::Buckets,
     middleware::{
         body, cors::Cors, credential::Credential, front::Front, idempotency::Rule, key::Keys,
         limits::PerChat, schema::Rules, surprise::Expected,
@@ -34,6 +33,7 @@ use crate::{
     redis,
     route::Route,
     server::{Access, tls::Tls},
+    shared::Kept,
     traces,
     upstream::Settings,
 };
@@ -83,10 +83,14 @@ pub struct Plan {
     pub credentials: Vec<Arc<Credential>>,
     /// Where it is remembered which messages were sent.
     pub records: RecordStore,
-    /// Where messages go.
-    pub upstream: Settings,
     /// How Redis is reached, if anything is kept there.
     pub redis: Option<redis::Settings>,
+    /// Where messages go.
+    pub upstream: Arc<Settings>,
+    /// What was written.
+    pub config: Config,
+    /// What the next plan takes over.
+    pub kept: Kept,
 }
 
 /// What the steps of one route need.
@@ -126,10 +130,23 @@ impl Plan {
     /// # Errors
     /// All mistakes, each with its place.
     pub fn compile(loaded: &Loaded, surroundings: Surroundings<'_>) -> Result<Self, Mistakes> {
+        Self::compile_again(loaded, surroundings, Kept::default())
+    }
+
+    /// The same for a gateway that runs already: what can be kept of the plan before is.
+    ///
+    /// # Errors
+    /// As with [`compile`](Self::compile).
+    pub fn compile_again(
+        loaded: &Loaded,
+        surroundings: Surroundings<'_>,
+        kept: Kept,
+    ) -> Result<Self, Mistakes> {
         let mut judge = Judge {
             config: &loaded.config,
             directory: loaded.directory().to_owned(),
             surroundings,
+            kept,
             mistakes: loaded.mistakes(),
         };
         let plan = judge.compile();
@@ -154,6 +171,7 @@ struct Judge<'a> {
     config: &'a Config,
     directory: PathBuf,
     surroundings: Surroundings<'a>,
+    kept: Kept,
     mistakes: Mistakes,
 }
 
@@ -171,7 +189,8 @@ impl Judge<'_> {
         let (records, terms) = self.idempotency();
         // Also those that have mistakes, or every key that names one would seem wrong too.
         let names: Vec<Arc<str>> = self
-            .written_routes()
+            .config
+            .routes()
             .iter()
             .map(|route| route.name.as_str().into())
             .collect();
@@ -180,7 +199,11 @@ impl Judge<'_> {
             &by_hash,
             routes.iter().map(|judged| judged.route.method.clone()),
         );
-        let keys = Arc::new(Keys::new(by_hash, self.surroundings.now));
+        let keys = Arc::new(Keys::new(
+            by_hash,
+            self.surroundings.now,
+            self.kept.failures(),
+        ));
         let (server, limits) = (&self.config.server, &self.config.limits);
         let body_timeout = server.body_timeout.0;
         let path = config::Route::interactive().path;
@@ -208,6 +231,10 @@ impl Judge<'_> {
             routes: routes
                 .into_iter()
                 .map(|judged| RoutePlan {
+                    per_chat: judged.per_chat.map(|limit| {
+                        self.kept
+                            .buckets_of_chats(&judged.route.name, self.alone(limit))
+                    }),
                     route: Arc::new(judged.route),
                     keys: keys.clone(),
                     body: Arc::new(body::Limits {
@@ -217,9 +244,6 @@ impl Judge<'_> {
                     }),
                     rules: Arc::new(judged.rules),
                     once: idempotency::rule(judged.idempotency, terms),
-                    per_chat: judged
-                        .per_chat
-                        .map(|limit| Arc::new(Buckets::new(self.alone(limit)))),
                     chat_limit: judged.per_chat,
                     shared_limits: match limits.store {
                         LimitStore::Local => None,
@@ -235,6 +259,8 @@ impl Judge<'_> {
             audit,
             expected: Arc::new(expected),
             traces,
+            config: self.config.clone(),
+            kept: self.kept.clone(),
         })
     }
 

@@ -25,26 +25,26 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::watch,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
 use tower::BoxError;
 
-use self::{
-    places::{Guest, Places},
-    tls::Tls,
-};
+use self::{places::Guest, tls::Tls};
 use crate::{
-    app::{Shared, Tasks},
+    app::Tasks,
     framing::Framed,
     http::Body,
     middleware::{front::MAX_FIELDS, key::failures::Peer},
     pipeline::Pipeline,
     plan::Plan,
+    shared::Shared,
 };
 
 pub use bound::{Access, Bound};
 pub use passed::Passed;
+pub use places::Places;
 pub(crate) use stalling::Stalling;
 
 /// hyper's smallest buffer for a head.
@@ -57,7 +57,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for S {}
 /// What a connection may take.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    connections: Places,
     max_head: usize,
     head_timeout: Duration,
     write_timeout: Duration,
@@ -66,7 +65,6 @@ pub struct Limits {
 impl From<&Plan> for Limits {
     fn from(plan: &Plan) -> Self {
         Self {
-            connections: Places::new(plan.max_connections),
             max_head: plan.front.max_head,
             head_timeout: plan.head_timeout,
             write_timeout: plan.write_timeout,
@@ -74,34 +72,59 @@ impl From<&Plan> for Limits {
     }
 }
 
+/// What a listener serves with. A reload exchanges it as a whole: the limits and the
+/// certificate hold for new connections, the pipeline for new requests.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// What answers.
+    pub pipeline: Pipeline,
+    /// What a connection may take.
+    pub limits: Limits,
+    /// With what TLS is spoken over TCP, if it is.
+    pub tls: Option<Arc<Tls>>,
+}
+
+impl Serving {
+    /// Never exchanged.
+    fn alone(pipeline: Pipeline, limits: Limits) -> watch::Receiver<Self> {
+        let alone = Self {
+            pipeline,
+            limits,
+            tls: None,
+        };
+        watch::channel(alone).1
+    }
+}
+
 /// Accepts until it is told to stop. The connections are tasks of their own, and stop as
 /// soon as what they were asked is answered.
 pub async fn serve(
     mut bound: Bound,
-    limits: Limits,
-    pipeline: Pipeline,
+    serving: watch::Receiver<Serving>,
     shared: Shared,
     connections: Tasks,
     stop: CancellationToken,
 ) {
-    let server = Server {
-        limits,
-        pipeline,
-        tasks: shared.tasks,
-    };
+    let is_tcp = bound.is_tcp();
     loop {
         let Some((stream, peer)) = stop.run_until_cancelled(bound.accept()).await else {
             break;
         };
-        let taken = server.limits.connections.take(&stop);
+        let taken = shared.connections.take(&stop);
         let Some(place) = stop.run_until_cancelled(taken).await else {
             break;
         };
-        let (server, tls) = (server.clone(), bound.tls());
+        let Serving { limits, tls, .. } = serving.borrow().clone();
+        let server = Server {
+            serving: serving.clone(),
+            limits,
+            tls: tls.filter(|_| is_tcp),
+            tasks: shared.tasks.clone(),
+        };
         let open = shared.metrics.connections.clone();
         open.inc();
         connections.start(async move {
-            if let Err(error) = server.serve(stream, peer, tls, place.guest()).await {
+            if let Err(error) = server.serve(stream, peer, place.guest()).await {
                 tracing::debug!(error, "connection closed");
             }
             open.dec();
@@ -110,11 +133,13 @@ pub async fn serve(
     }
 }
 
-/// What every connection of a listener is served with.
-#[derive(Clone)]
+/// What a connection is served with.
 struct Server {
+    /// For its requests, one after the other.
+    serving: watch::Receiver<Serving>,
+    /// As they were when it began.
     limits: Limits,
-    pipeline: Pipeline,
+    tls: Option<Arc<Tls>>,
     /// For what runs beside a connection.
     tasks: Tasks,
 }
@@ -125,11 +150,10 @@ impl Server {
         self,
         stream: impl Stream,
         peer: Peer,
-        tls: Option<Arc<Tls>>,
         guest: Arc<Guest>,
     ) -> Result<(), BoxError> {
         let stream = Stalling::new(stream, self.limits.write_timeout);
-        let Some(tls) = tls else {
+        let Some(tls) = &self.tls else {
             return self.serve_http1(stream, peer, guest).await;
         };
         let handshake = timeout(self.limits.head_timeout, tls.accept(stream));
@@ -152,7 +176,7 @@ impl Server {
         guest: Arc<Guest>,
     ) -> Result<(), BoxError> {
         let leave = guest.leave();
-        let connection = open_http1(stream, peer, &self.limits, self.pipeline, guest);
+        let connection = open_http1(stream, peer, &self.limits, self.serving, guest);
         let mut connection = pin!(connection);
         tokio::select! {
             // What has arrived is read first, and is answered: hyper closes a connection on
@@ -184,14 +208,15 @@ pub async fn serve_one(
 ) -> hyper::Result<()> {
     let stream = Stalling::new(stream, limits.write_timeout);
     let guest = Arc::new(Guest::new(CancellationToken::new()));
-    open_http1(stream, peer, limits, pipeline, guest).await
+    let serving = Serving::alone(pipeline, limits.clone());
+    open_http1(stream, peer, limits, serving, guest).await
 }
 
 fn open_http1<S: Stream>(
     stream: S,
     peer: Peer,
     limits: &Limits,
-    pipeline: Pipeline,
+    serving: watch::Receiver<Serving>,
     guest: Arc<Guest>,
 ) -> http1::Connection<
     TokioIo<Framed<S>>,
@@ -204,6 +229,9 @@ fn open_http1<S: Stream>(
         let mut req = req.map(Body::new);
         req.extensions_mut().insert(fault.clone());
         req.extensions_mut().insert(peer);
+        // Taken once per request: it sees one config from its first step to its last, and a
+        // reload breaks no connection.
+        let pipeline = serving.borrow().pipeline.clone();
         let answer = pipeline.answer(req);
         async move {
             let response = answer.await;

@@ -7,9 +7,9 @@
 use std::{
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::HeaderValue;
@@ -112,6 +112,8 @@ pub struct Trail {
     pub chat: OnceLock<Uuid>,
     /// The owner of its key.
     pub client: OnceLock<Arc<Client>>,
+    /// Which of the owner's keys it is.
+    pub which_key: OnceLock<usize>,
     /// How its key stands with its limit.
     pub key_limit: OnceLock<Standing>,
     /// The other limit that refused it.
@@ -126,6 +128,8 @@ pub struct Trail {
     pub body_sha256: OnceLock<[u8; 32]>,
     /// Where the upstream's answer departs from what is documented.
     pub surprises: OnceLock<Vec<Surprise>>,
+    /// The generation of the token that it was sent with last.
+    pub generation: AtomicU32,
     /// What rules in `report` mode would have refused it for.
     reported: Mutex<Vec<&'static str>>,
     /// The step it has reached.
@@ -152,6 +156,7 @@ impl Trail {
             route: OnceLock::new(),
             chat: OnceLock::new(),
             client: OnceLock::new(),
+            which_key: OnceLock::new(),
             key_limit: OnceLock::new(),
             refusing_limit: OnceLock::new(),
             body_size: OnceLock::new(),
@@ -159,6 +164,7 @@ impl Trail {
             repeat_of: OnceLock::new(),
             body_sha256: OnceLock::new(),
             surprises: OnceLock::new(),
+            generation: AtomicU32::new(0),
             reported: Mutex::default(),
             step: AtomicU8::new(Step::Room as u8),
             fate: AtomicU8::new(NOT_SENT),
@@ -192,6 +198,15 @@ impl Trail {
     /// Whether its key was accepted: everything from the rate limit on asks for that.
     pub fn key_was_accepted(&self) -> bool {
         self.client.get().is_some() && Step::Rate <= self.step()
+    }
+
+    /// Notes, for a key that was accepted, that it was used now.
+    pub fn note_use(&self, now: SystemTime) {
+        if let (Some(client), Some(which)) = (self.client.get(), self.which_key.get())
+            && self.key_was_accepted()
+        {
+            client.hashes[*which].1.note(now);
+        }
     }
 
     /// Notes that a step begins.

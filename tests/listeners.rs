@@ -535,7 +535,7 @@ async fn an_operator_is_warned_of_an_expired_certificate_and_an_open_key() {
     portaria.address().await;
     for warning in [
         "everybody on this machine can read this private key",
-        "the certificate of `tls` has expired",
+        "has expired",
     ] {
         portaria.await_line(warning).await;
     }

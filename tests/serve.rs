@@ -18,6 +18,8 @@ mod process;
 mod records;
 #[path = "serve/refusals.rs"]
 mod refusals;
+#[path = "serve/reload.rs"]
+mod reload;
 #[path = "serve/room.rs"]
 mod room;
 #[path = "serve/stop.rs"]

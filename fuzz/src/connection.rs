@@ -7,7 +7,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use portaria::{
-    app::Shared,
     config::Loaded,
     gateway_key::KeyHash,
     http::{Body, Request, Response},
@@ -17,6 +16,7 @@ use portaria::{
     plan::{Plan, Surroundings},
     problem::Problem,
     server::{Limits, serve_one},
+    shared::Shared,
     stage::Next,
     trail::{Step, Trail},
 };

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use humantime::format_rfc3339_seconds as date;
 
-use super::{BAD, ConfigFile, Environment, Failure, GOOD, STRONG, compile, example, limit, routes};
+use super::{BAD, ConfigFile, Environment, Failure, GOOD, STRONG, compile, example, limit};
 use crate::{
     config::{self, Browser, Config, Idempotent, Mode, Source},
     middleware::key::{self, Client},
@@ -73,7 +73,7 @@ impl Summary<'_> {
             config.upstream.url.clone(),
             format!("{} with each credential", limit(config.limits.upstream)),
         ];
-        let routes = routes(config);
+        let routes = config.routes();
         let sections: [(&str, Vec<Entry<'_>>); 4] = [
             (
                 "listeners",

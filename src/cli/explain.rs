@@ -19,11 +19,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tower::service_fn;
 
-use super::{
-    BAD, ConfigFile, Environment, FAINT, Failure, GOOD, STRONG, example, limit, routes, validate,
-};
+use super::{BAD, ConfigFile, Environment, FAINT, Failure, GOOD, STRONG, example, limit, validate};
 use crate::{
-    app::Shared,
     config::{self, Config, Idempotent, LimitStore, OnStoreFailure, RecordStore, Source},
     gateway_key::GatewayKey,
     http::{Body, Request, Response},
@@ -34,6 +31,7 @@ use crate::{
     plan::{Plan, RoutePlan, Surroundings},
     problem::{Code, Problem},
     route::ID,
+    shared::Shared,
     stage::Next,
     trail::{Step, Trail},
 };
@@ -99,7 +97,7 @@ impl Explain {
 
         let end = follow(&plan, request).await?;
 
-        let (routes, keys) = (routes(&loaded.config), &loaded.config.keys);
+        let (routes, keys) = (loaded.config.routes(), &loaded.config.keys);
         let written_route = routes.iter().find(|found| *found.name == *route.route.name);
         let written_key = keys.iter().find(|found| found.name == self.key);
         let story = Story {

@@ -6,13 +6,13 @@ use clap::Args;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::runtime;
 
-use super::{ConfigFile, Environment, Failure, compile, example};
+use super::{ConfigFile, Environment, Failure, example};
 use crate::{
     app::{self, App, Ended},
-    config::Config,
     plan::Plan,
-    secret,
+    reload::{self, Contents, Reading, Reloader},
     server::{Passed, descriptors, memory},
+    shared::Kept,
     telemetry,
     workers::Workers,
 };
@@ -30,8 +30,13 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(self, environment: &Environment) -> Result<(), Failure> {
-        let loaded = self.config.load(environment)?;
-        let plan = compile(&loaded, environment)?;
+        let reading = Reading {
+            file: self.config.find()?.to_owned(),
+            environment: environment.clone(),
+            now: SystemTime::now,
+        };
+        let (contents, plan) = reading.read(Kept::default());
+        let plan = plan?;
         // Before there are threads.
         let names = environment.get("LISTEN_FDNAMES").map_or("", String::as_str);
         let passed = Passed::to_this_process(names);
@@ -42,15 +47,11 @@ impl Serve {
         let _log =
             telemetry::start(*format, level).map_err(Failure::internal("cannot write a log"))?;
         log_panics();
-        warn_of_open_secrets(&loaded.config);
+        reload::warn_of_open_secrets(&plan.config);
         if let Err(error) = forbid_core_dumps() {
             tracing::warn!(%error, "a crash may leave the tokens on disk: core dumps cannot be forbidden");
         }
 
-        let certificate = plan.tls.as_ref().and_then(|tls| tls.expires_at());
-        if certificate.is_some_and(|end| end <= SystemTime::now()) {
-            tracing::warn!("the certificate of `tls` has expired");
-        }
         descriptors::raise();
         if let Err(too_few) = descriptors::check(plan.max_connections, plan.max_in_flight) {
             tracing::warn!("connections may have to wait: Portaria {too_few}");
@@ -64,7 +65,7 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(Failure::internal("cannot start a runtime"))?;
-        let ended = runtime.block_on(run(plan, passed));
+        let ended = runtime.block_on(run(plan, passed, reading, contents));
         runtime.shutdown_background();
         match ended? {
             Ended::Cleanly => Ok(()),
@@ -73,14 +74,22 @@ impl Serve {
     }
 }
 
-async fn run(plan: Plan, passed: Passed) -> Result<Ended, Failure> {
-    // Before anybody can connect: a signal from now on is a clean stop.
-    let stop = app::signals().map_err(Failure::internal("cannot wait for signals"))?;
+async fn run(
+    plan: Plan,
+    passed: Passed,
+    reading: Reading,
+    contents: Contents,
+) -> Result<Ended, Failure> {
+    // Before anybody can connect: a signal from now on is a clean stop, or a reload.
+    let signals = Failure::internal("cannot wait for signals");
+    let (stop, reloader) = app::signals()
+        .and_then(|stop| Ok((stop, Reloader::new(reading, contents)?)))
+        .map_err(signals)?;
     let workers =
         Workers::start(plan.workers).map_err(Failure::internal("cannot start threads"))?;
     let app = App::bind_with(plan, passed, workers).await;
     let app = app.map_err(|error| Failure::Internal(error.to_string()))?;
-    Ok(app.run(stop).await)
+    Ok(app.reloading(reloader).run(stop).await)
 }
 
 /// Counts panics and puts them into the log: where, and nothing else. The payload may hold anything.
@@ -90,26 +99,6 @@ fn log_panics() {
         let location = panic.location().map(tracing::field::display);
         tracing::error!(location, "panicked");
     }));
-}
-
-/// A token that everybody on the machine can read is hardly one.
-fn warn_of_open_secrets(config: &Config) {
-    if let Some(source) = config.server.tls.as_ref().map(|tls| &tls.key)
-        && secret::is_world_readable(source)
-    {
-        tracing::warn!(%source, "everybody on this machine can read this private key");
-    }
-    for (name, credential) in &config.credentials {
-        for source in [Some(&credential.token), credential.next_token.as_ref()] {
-            if let Some(source) = source.filter(|source| secret::is_world_readable(source)) {
-                tracing::warn!(
-                    credential = name,
-                    %source,
-                    "everybody on this machine can read this token"
-                );
-            }
-        }
-    }
 }
 
 /// A dump of this process would hold the tokens. Nor may another process of the same user

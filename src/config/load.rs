@@ -15,7 +15,7 @@ use toml::{
 };
 
 use super::{
-    Config, Mistakes, Path,
+    Config, Mistakes, Path, Source,
     environment::{self, Override},
     mistakes::{Span, Text},
     shape::{Shape, field},
@@ -88,6 +88,31 @@ impl Loaded {
     /// An empty list of mistakes that knows this config's text.
     pub fn mistakes(&self) -> Mistakes {
         Mistakes::within(self.text.clone())
+    }
+
+    /// The files that it is made of: its own, and those that it names.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let config = &self.config;
+        let tls = config.server.tls.iter().flat_map(|tls| {
+            let client_ca = tls.client_ca.as_ref();
+            [Some(&tls.cert), Some(&tls.key), client_ca]
+        });
+        let tokens = config.credentials.values().flat_map(|credential| {
+            let next_token = credential.next_token.as_ref();
+            [Some(&credential.token), next_token]
+        });
+        let sources = tls.chain(tokens).chain([config.upstream.ca.as_ref()]);
+        let files = sources.flatten().filter_map(|source| match source {
+            Source::File(path) => Some(path.as_path()),
+            Source::Env(_) => None,
+        });
+        // A schema that is built in is no file, which is as good as one that is not there.
+        let schemas = config.routes.iter().map(|route| route.schema.as_ref());
+        files
+            .chain(schemas)
+            .map(|path: &std::path::Path| self.directory.join(path))
+            .chain([self.text.file()])
+            .collect()
     }
 
     /// The folder of the file, from which relative paths in it start.

@@ -3,7 +3,7 @@
 //! A [`Mistake`] names a [`Path`]; [`Mistakes`] knows where that path was written,
 //! in the file or in an environment variable, and shows it as a compiler would.
 
-use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
+use std::{collections::BTreeMap, fmt, ops::Range, path::PathBuf, sync::Arc};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
@@ -240,6 +240,11 @@ impl Text {
             spans,
             variables: BTreeMap::new(),
         }
+    }
+
+    /// The file.
+    pub(super) fn file(&self) -> PathBuf {
+        PathBuf::from(&self.name)
     }
 
     /// Whether the file has a plain value there, neither a table nor an array.

@@ -199,7 +199,7 @@ impl fmt::Display for Size {
 }
 
 /// A number per time: `"20/s"`, `"600/min"`, `"1000/h"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Rate {
     /// How many.
     pub count: NonZeroU32,
@@ -240,7 +240,7 @@ impl fmt::Display for Rate {
 }
 
 /// A rate, and how many may come at once after a pause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, schemars::JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
     /// The sustained rate: `"20/s"`, `"600/min"` or `"1000/h"`.

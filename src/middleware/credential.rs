@@ -12,7 +12,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -51,21 +51,24 @@ pub struct Credential {
     /// The `Origin` that goes with it.
     pub origin: SentOrigin,
     /// How often the upstream may be called with it by this gateway.
-    pub bucket: Bucket,
+    pub bucket: Arc<Bucket>,
     /// How often, by all gateways together.
     pub limit: Limit,
     /// A pause that the upstream asked for.
-    pub cool_down: CoolDown,
-    /// The token that was accepted last.
-    pub accepted: AtomicUsize,
+    pub cool_down: Arc<CoolDown>,
+    /// The generation of the token that was accepted last.
+    pub accepted: Arc<AtomicU32>,
 }
 
 /// A token, as it is sent and as it is looked for in answers.
 #[derive(Debug)]
 pub struct Token {
+    /// Its number in this process: tells it from those before and after it.
+    pub generation: Arc<u32>,
+    /// Until when it is valid. None: for all that is known, for ever.
+    pub expires_at: Option<SystemTime>,
     field: HeaderValue,
     secret: SecretString,
-    expires_at: Option<SystemTime>,
 }
 
 impl Credential {
@@ -75,15 +78,25 @@ impl Credential {
             self.tokens.iter().map(|token| token.expires_at).collect();
         ends?.into_iter().max()
     }
+
+    /// Which of its tokens was accepted last; the first, as long as none was.
+    pub fn in_use(&self) -> usize {
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        let mut tokens = self.tokens.iter();
+        tokens
+            .position(|token| *token.generation == accepted)
+            .unwrap_or(0)
+    }
 }
 
 impl Token {
     /// Makes it ready to be sent. None if it cannot stand in a header field.
-    pub fn new(secret: SecretString) -> Option<Self> {
+    pub fn new(secret: SecretString, generation: Arc<u32>) -> Option<Self> {
         let mut field = HeaderValue::try_from(format!("Bearer {}", secret.expose_secret())).ok()?;
         // Out of `Debug`, and out of the memory that HTTP/2 keeps of fields.
         field.set_sensitive(true);
         Some(Self {
+            generation,
             expires_at: jwt::expires_at(secret.expose_secret()),
             field,
             secret,
@@ -113,10 +126,11 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
         .ok_or_else(|| Problem::bug("the credential comes after the body"))?;
     let path = route.upstream_path(&trail)?;
 
-    let first = credential.accepted.load(Ordering::Relaxed);
+    let first = credential.in_use();
     let count = credential.tokens.len();
     for index in (0..count).map(|offset| (first + offset) % count) {
         let token = &credential.tokens[index];
+        trail.generation.store(*token.generation, Ordering::Relaxed);
         let outgoing = || {
             headers::outgoing(&head, &trail, &path, message.bytes(), |fields| {
                 add_origin(fields, &credential.origin, &head.headers);
@@ -134,7 +148,8 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
         if answer.status() == StatusCode::UNAUTHORIZED {
             continue;
         }
-        credential.accepted.store(index, Ordering::Relaxed);
+        let accepted = *token.generation;
+        credential.accepted.store(accepted, Ordering::Relaxed);
         if let Some(pause) = asked_pause(&answer) {
             credential.cool_down.start(pause);
         }
@@ -258,7 +273,7 @@ mod tests {
 
     #[test]
     fn a_token_does_not_print_itself() {
-        let token = Token::new("canary".into()).unwrap();
+        let token = Token::new("canary".into(), Arc::new(1)).unwrap();
 
         assert!(!format!("{token:?}").contains("canary"));
     }

@@ -25,6 +25,7 @@ use crate::{
     limiter::Bucket,
     middleware::{credential::Credential, domain::Rule},
     problem::{KeyFault, Problem, RequestFault},
+    shared::Seen,
     trail::Trail,
 };
 
@@ -52,9 +53,12 @@ pub struct Client {
     /// What happens to a server's key in a browser.
     pub browser: Browser,
     /// How often it may call this gateway.
-    pub bucket: Option<Bucket>,
+    pub bucket: Option<Arc<Bucket>>,
     /// How often, all gateways together.
     pub limit: Option<Limit>,
+    /// Its keys: several, while one takes over from another. By their hashes, each with
+    /// the time when it was last used.
+    pub hashes: Vec<(KeyHash, Arc<Seen>)>,
     /// With whose token its messages go out.
     pub credential: Arc<Credential>,
 }
@@ -65,16 +69,20 @@ pub struct Keys {
     by_hash: HashMap<KeyHash, Arc<Client>>,
     /// The wall clock; a test has its own.
     now: fn() -> SystemTime,
-    failures: Failures,
+    failures: Arc<Failures>,
 }
 
 impl Keys {
     /// Keys by the hash of each.
-    pub fn new(by_hash: HashMap<KeyHash, Arc<Client>>, now: fn() -> SystemTime) -> Self {
+    pub fn new(
+        by_hash: HashMap<KeyHash, Arc<Client>>,
+        now: fn() -> SystemTime,
+        failures: Arc<Failures>,
+    ) -> Self {
         Self {
             by_hash,
             now,
-            failures: Failures::default(),
+            failures,
         }
     }
 
@@ -91,18 +99,22 @@ impl Keys {
         &self.failures
     }
 
-    fn owner_of(&self, key: &str) -> Option<&Arc<Client>> {
+    /// Whose it is, and which of the owner's keys.
+    fn owner_of(&self, key: &str) -> Option<(&Arc<Client>, usize)> {
         // Most mistakes are mistyped keys, and those are known without a look-up.
         if !gateway_key::is_well_formed(key) {
             return None;
         }
-        self.by_hash.get(&KeyHash::of(key))
+        let hash = KeyHash::of(key);
+        let client = self.by_hash.get(&hash)?;
+        let mut hashes = client.hashes.iter();
+        Some((client, hashes.position(|(other, _)| *other == hash)?))
     }
 }
 
 /// The gate.
 pub fn check(keys: &Arc<Keys>, req: &mut Request) -> Result<(), Problem> {
-    let Some(client) = keys.owner_of(presented(req.headers())?) else {
+    let Some((client, which)) = keys.owner_of(presented(req.headers())?) else {
         let peer = req.extensions().get().copied().unwrap_or(Peer(None));
         return Err(match keys.failures.count(peer) {
             Ok(()) => Problem::InvalidKey(KeyFault::Unknown),
@@ -114,6 +126,7 @@ pub fn check(keys: &Arc<Keys>, req: &mut Request) -> Result<(), Problem> {
     let trail = Trail::of(req)?;
     // Noted even if the key is refused now: an operator wants to know whose expired.
     let _ = trail.client.set(client.clone());
+    let _ = trail.which_key.set(which);
     is_valid(client, (keys.now)()).map_err(Problem::InvalidKey)?;
     let may_call = trail
         .route

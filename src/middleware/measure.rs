@@ -1,6 +1,6 @@
 //! What did it cost?
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use crate::{http::Response, metrics::Metrics, problem::Problem, trail::Trail};
 
@@ -10,5 +10,6 @@ pub fn count(metrics: &Arc<Metrics>, trail: &Trail, response: &mut Response) {
         .extensions()
         .get::<Arc<Problem>>()
         .map(|problem| problem.reason());
+    trail.note_use(SystemTime::now());
     metrics.answered(trail, response.status(), reason);
 }

@@ -11,7 +11,6 @@ use super::Judge;
 use crate::{
     config::{Browser, Key, Path},
     gateway_key::KeyHash,
-    limiter::Bucket,
     middleware::{
         cors::Cors,
         credential::Credential,
@@ -61,17 +60,22 @@ impl Judge<'_> {
             let Some(credential) = credential else {
                 continue;
             };
+            let name: Arc<str> = written.name.as_str().into();
             let client = Arc::new(Client {
-                name: written.name.as_str().into(),
+                bucket: written
+                    .rate_limit
+                    .map(|limit| self.kept.bucket_of_key(&name, self.alone(limit))),
+                hashes: hashes
+                    .iter()
+                    .map(|(_, hash)| (*hash, self.kept.seen(&name, *hash)))
+                    .collect(),
+                name,
                 not_before: written.not_before.map(|time| time.0),
                 expires_at: written.expires_at.map(|time| time.0),
                 is_disabled: written.disabled,
                 routes,
                 domains,
                 browser: written.browser,
-                bucket: written
-                    .rate_limit
-                    .map(|limit| Bucket::new(self.alone(limit))),
                 limit: written.rate_limit,
                 credential,
             });

@@ -4,7 +4,7 @@ use ::http::Method;
 
 use super::Judge;
 use crate::{
-    config::{self, Idempotent, Limit, Path},
+    config::{Idempotent, Limit, Path},
     middleware::schema::Rules,
     route::{ID, Route},
     schema::Schema,
@@ -20,16 +20,8 @@ pub(super) struct Judged {
 }
 
 impl Judge<'_> {
-    /// The routes as written, or the one that is there when none is.
-    pub(super) fn written_routes(&self) -> Vec<config::Route> {
-        match &*self.config.routes {
-            [] => vec![config::Route::interactive()],
-            written => written.to_vec(),
-        }
-    }
-
     pub(super) fn routes(&mut self) -> Vec<Judged> {
-        let all = self.written_routes();
+        let all = self.config.routes();
         let mut routes = Vec::new();
         for (index, written) in all.iter().enumerate() {
             let at = Path::new("routes").index(index);

@@ -108,8 +108,8 @@ impl Judge<'_> {
             key: key?,
             client_ca: client_ca?,
         };
-        match Tls::load(files) {
-            Ok(tls) => Some(Arc::new(tls)),
+        match Tls::load(&files, &self.kept) {
+            Ok(tls) => Some(tls),
             Err(faults) => {
                 for fault in faults {
                     self.mistakes
@@ -164,7 +164,7 @@ impl Judge<'_> {
         None
     }
 
-    /// The path of a file that is looked at again and again.
+    /// The path of a file that is watched.
     fn pem(&mut self, at: Path, source: &Source) -> Option<PathBuf> {
         match source {
             Source::File(path) => Some(self.directory.join(path)),

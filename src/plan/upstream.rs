@@ -1,24 +1,25 @@
 //! Can messages go where they should, and with which tokens?
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fs, sync::Arc};
 
 use ::http::uri::{Authority, Scheme};
+use secrecy::ExposeSecret as _;
+use sha2::{Digest as _, Sha256};
 
 use super::{Judge, trust};
 use crate::{
-    config::{Path, Source},
-    limiter::Bucket,
+    config::{self, Path, Source},
     middleware::{
         credential::{Credential, SentOrigin, Token},
         domain::Origin,
-        limits::CoolDown,
     },
     secret,
+    shared::Digest,
     upstream::Settings,
 };
 
 impl Judge<'_> {
-    pub(super) fn upstream(&mut self) -> Option<Settings> {
+    pub(super) fn upstream(&mut self) -> Option<Arc<Settings>> {
         let upstream = &self.config.upstream;
         let at = |field: &str| Path::new("upstream").key(field);
         let ca = match &upstream.ca {
@@ -44,23 +45,21 @@ impl Judge<'_> {
                 "`ca` is never used: the upstream's url is `http://`",
             );
         }
-        let tls = match trust::client_config(ca.as_deref(), scheme == Scheme::HTTPS) {
-            Ok(tls) => tls,
-            Err(message) => {
-                self.mistakes.add(at("ca"), message);
-                return None;
-            }
-        };
-        Some(Settings {
-            scheme,
-            authority,
-            http_version: upstream.http_version,
-            tls,
-            connect_timeout: upstream.connect_timeout.0,
-            response_timeout: upstream.response_timeout.0,
-            max_response: upstream.max_response.0,
-            pool_idle_timeout: upstream.pool_idle_timeout.0,
-        })
+        let settings = self.kept.upstream(digest(upstream, ca.as_deref()), || {
+            Ok(Settings {
+                tls: trust::client_config(ca.as_deref(), scheme == Scheme::HTTPS)?,
+                scheme,
+                authority,
+                http_version: upstream.http_version,
+                connect_timeout: upstream.connect_timeout.0,
+                response_timeout: upstream.response_timeout.0,
+                max_response: upstream.max_response.0,
+                pool_idle_timeout: upstream.pool_idle_timeout.0,
+            })
+        });
+        settings
+            .map_err(|message: String| self.mistakes.add(at("ca"), message))
+            .ok()
     }
 
     pub(super) fn credentials(&mut self) -> BTreeMap<String, Arc<Credential>> {
@@ -76,13 +75,14 @@ impl Judge<'_> {
         for (name, written) in &self.config.credentials {
             let at = Path::new("credentials").key(name);
             self.check_name(at.clone(), name);
+            let name: Arc<str> = name.as_str().into();
             let mut tokens = Vec::new();
             for (field, source) in [
                 ("token", Some(&written.token)),
                 ("next_token", written.next_token.as_ref()),
             ] {
                 if let Some(source) = source {
-                    tokens.extend(self.token(at.clone().key(field), source));
+                    tokens.extend(self.token(at.clone().key(field), &name, source));
                 }
             }
             let origin = match written.origin.as_deref() {
@@ -99,30 +99,35 @@ impl Judge<'_> {
                 },
             };
             // A credential with mistakes stays known, or every key that names it would seem wrong.
+            let (limit, cap) = (
+                self.config.limits.upstream,
+                self.config.upstream.cool_down_cap.0,
+            );
             credentials.insert(
-                name.clone(),
+                name.to_string(),
                 Arc::new(Credential {
-                    name: name.as_str().into(),
+                    bucket: self.kept.bucket_of_credential(&name, self.alone(limit)),
+                    cool_down: self.kept.cool_down(&name, cap),
+                    accepted: self.kept.accepted(&name),
+                    name,
                     tokens,
                     origin,
-                    bucket: Bucket::new(self.alone(self.config.limits.upstream)),
-                    limit: self.config.limits.upstream,
-                    cool_down: CoolDown::new(self.config.upstream.cool_down_cap.0),
-                    accepted: Default::default(),
+                    limit,
                 }),
             );
         }
         credentials
     }
 
-    fn token(&mut self, at: Path, source: &Source) -> Option<Token> {
+    fn token(&mut self, at: Path, credential: &Arc<str>, source: &Source) -> Option<Token> {
         let source = match source {
             Source::File(path) => &Source::File(self.directory.join(path)),
             Source::Env(_) => source,
         };
         match secret::read(source, self.surroundings.environment) {
             Ok(token) => {
-                let token = Token::new(token);
+                let digest = Sha256::digest(token.expose_secret()).into();
+                let token = Token::new(token, self.kept.generation(credential, digest));
                 if token.is_none() {
                     self.mistakes.add(
                         at,
@@ -137,6 +142,14 @@ impl Judge<'_> {
             }
         }
     }
+}
+
+/// The same for the same settings and the same authorities. The system's own are read once.
+fn digest(upstream: &config::Upstream, ca: Option<&std::path::Path>) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(format!("{upstream:?}"));
+    hash.update(ca.and_then(|ca| fs::read(ca).ok()).unwrap_or_default());
+    hash.finalize().into()
 }
 
 /// Scheme and authority of the upstream, or what is wrong and what to do.

@@ -21,7 +21,6 @@ use tokio::{
 use super::{
     Stream,
     passed::{Passed, Socket},
-    tls::Tls,
 };
 use crate::{config::Address, middleware::key::failures::Peer};
 
@@ -61,7 +60,6 @@ pub struct Bound {
     address: Address,
     /// The file of the socket, if it is ours.
     file: Option<Arc<SocketFile>>,
-    tls: Option<Arc<Tls>>,
     /// When it last failed to accept, for whomever.
     failed: Arc<Mutex<Option<Instant>>>,
 }
@@ -125,7 +123,6 @@ impl Bound {
             listener,
             address,
             file: None,
-            tls: None,
             failed: Arc::default(),
         })
     }
@@ -142,20 +139,10 @@ impl Bound {
                 listener: Listener::of(listener.try_clone()?)?,
                 address: self.address.clone(),
                 file: self.file.clone(),
-                tls: self.tls.clone(),
                 failed: self.failed.clone(),
             })
         };
         runtimes.iter().map(one).collect()
-    }
-
-    /// Lets it speak TLS, if it is on TCP.
-    pub fn with_tls(mut self, tls: Option<Arc<Tls>>) -> Self {
-        self.tls = match self.listener {
-            Listener::Tcp(_) => tls,
-            Listener::Unix(_) => None,
-        };
-        self
     }
 
     /// Where it listens; port 0 is a real one by now.
@@ -163,9 +150,9 @@ impl Bound {
         self.address.clone()
     }
 
-    /// With what it speaks TLS, if it does.
-    pub fn tls(&self) -> Option<Arc<Tls>> {
-        self.tls.clone()
+    /// Whether it may speak TLS: unix sockets do without.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self.listener, Listener::Tcp(_))
     }
 
     /// Waits for the next connection, over any number of failures.

@@ -49,8 +49,9 @@ pub(super) async fn serve(
 ) -> Result<(), BoxError> {
     let Server {
         limits,
-        pipeline,
+        serving,
         tasks,
+        ..
     } = server;
     let leave = guest.leave();
     let running = Running::default();
@@ -60,6 +61,7 @@ pub(super) async fn serve(
             let one = (running.begin(), guest.is_asked());
             let mut req = req.map(Body::new);
             req.extensions_mut().insert(peer);
+            let pipeline = serving.borrow().pipeline.clone();
             let answer = pipeline.answer(req);
             async move {
                 let mut response = answer.await;

@@ -27,7 +27,7 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// The places for connections, of all listeners together.
 #[derive(Clone, Debug)]
-pub(super) struct Places(Arc<Inner>);
+pub struct Places(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -46,7 +46,7 @@ struct Taken {
 
 impl Places {
     /// So many.
-    pub(super) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize) -> Self {
         Self(Arc::new(Inner {
             free: Arc::new(Semaphore::new(count.min(Semaphore::MAX_PERMITS))),
             taken: Mutex::default(),

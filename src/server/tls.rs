@@ -1,8 +1,8 @@
 //! With which certificate does it answer?
 //!
-//! With the one in its files, as they are now. They are looked at every ten seconds:
-//! connections that are open keep what they began with, new ones get the new certificate.
-//! What cannot be used is not taken; the log says why, and the old one goes on.
+//! With the one in its files, as they were at the last [reload](crate::reload): connections
+//! that are open keep what they began with, new ones get the new certificate. While the
+//! files stay the same so does all that is made of them, and sessions can be resumed.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +12,7 @@ use std::{
     fs::File,
     io::{self, Read as _},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -26,15 +26,11 @@ use rustls::{
 };
 use secrecy::zeroize::Zeroizing;
 use sha2::{Digest as _, Sha256};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::watch,
-    time::sleep,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// How often the files are looked at.
-const INTERVAL: Duration = Duration::from_secs(10);
+use crate::shared::{Digest, Kept};
+
 /// More than any chain or bundle of authorities.
 const LARGEST: u64 = 4 * 1024 * 1024;
 /// What ALPN offers, the better first.
@@ -64,89 +60,23 @@ pub struct Fault {
 
 /// What a listener speaks TLS with.
 pub struct Tls {
-    files: Files,
-    /// What new connections get.
-    current: watch::Sender<Arc<Identity>>,
-    /// The hash of what was last read, good or bad.
-    seen: Mutex<Digest>,
-}
-
-type Digest = [u8; 32];
-
-struct Identity {
     config: Arc<ServerConfig>,
     expires_at: Option<SystemTime>,
 }
 
-/// What looking at the files led to.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Refresh {
-    /// They are as they were.
-    Unchanged,
-    /// New connections get what is in them now.
-    Replaced,
-    /// They cannot be used, and what was read before goes on.
-    Refused(Vec<Fault>),
-}
-
 impl Tls {
-    /// Reads and judges the files.
+    /// Reads and judges the files. What is in them may be known already.
     ///
     /// # Errors
     /// All that is wrong with them.
-    pub fn load(files: Files) -> Result<Self, Vec<Fault>> {
-        let content = Content::read(&files);
-        let identity = content.judge(&files)?;
-        Ok(Self {
-            current: watch::Sender::new(Arc::new(identity)),
-            seen: Mutex::new(content.digest()),
-            files,
-        })
-    }
-
-    /// Looks at the files once more.
-    pub fn refresh(&self) -> Refresh {
-        let content = Content::read(&self.files);
-        let digest = content.digest();
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *seen, digest) == digest {
-            return Refresh::Unchanged;
-        }
-        match content.judge(&self.files) {
-            Ok(identity) => {
-                self.current.send_replace(Arc::new(identity));
-                Refresh::Replaced
-            }
-            Err(faults) => Refresh::Refused(faults),
-        }
-    }
-
-    /// Looks at them again and again, for ever.
-    pub async fn follow(self: Arc<Self>) {
-        loop {
-            sleep(INTERVAL).await;
-            let this = self.clone();
-            let looked = tokio::task::spawn_blocking(move || this.refresh()).await;
-            match looked {
-                Ok(Refresh::Unchanged) => {}
-                Ok(Refresh::Replaced) => {
-                    let expires_at = self.expires_at().map(humantime::format_rfc3339_seconds);
-                    let expires_at = expires_at.map(tracing::field::display);
-                    tracing::info!(expires_at, "new connections get the new certificate");
-                }
-                Ok(Refresh::Refused(faults)) => {
-                    for Fault { field, message } in faults {
-                        tracing::error!(field, "the old certificate goes on: {message}");
-                    }
-                }
-                Err(error) => tracing::error!(%error, "cannot look at the certificates"),
-            }
-        }
+    pub fn load(files: &Files, kept: &Kept) -> Result<Arc<Self>, Vec<Fault>> {
+        let content = Content::read(files);
+        kept.tls(content.digest(), || content.judge(files))
     }
 
     /// Until when the certificate, and all that it comes with, is valid.
     pub fn expires_at(&self) -> Option<SystemTime> {
-        self.current.borrow().expires_at
+        self.expires_at
     }
 
     /// Shakes hands.
@@ -154,15 +84,14 @@ impl Tls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = self.current.borrow().config.clone();
-        TlsAcceptor::from(config).accept(stream).await
+        TlsAcceptor::from(self.config.clone()).accept(stream).await
     }
 }
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls")
-            .field("files", &self.files)
+            .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
 }
@@ -199,7 +128,7 @@ impl Content {
         hash.finalize().into()
     }
 
-    fn judge(&self, files: &Files) -> Result<Identity, Vec<Fault>> {
+    fn judge(&self, files: &Files) -> Result<Tls, Vec<Fault>> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let chain = certificates("cert", &files.cert, &self.cert);
         let key = private_key(&files.key, &self.key);
@@ -236,7 +165,7 @@ impl Content {
                     .with_client_cert_verifier(clients)
                     .with_cert_resolver(Arc::new(identity));
                 config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
-                Ok(Identity {
+                Ok(Tls {
                     config: Arc::new(config),
                     expires_at,
                 })

@@ -18,7 +18,6 @@ use http::{HeaderName, HeaderValue, header::CONTENT_LENGTH};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
 use portaria::{
-    app::Shared,
     config::Loaded,
     gateway_key::KeyHash,
     http::{Body, Request, Response},
@@ -26,6 +25,7 @@ use portaria::{
     plan::{Plan, Surroundings},
     problem::Problem,
     records::{Local, Store},
+    shared::Shared,
     stage::Next,
     trail::{Step, Trail},
 };

@@ -49,6 +49,7 @@ async fn an_answered_request_leaves_one_line() {
         "duration_ms": 0.0,
         "upstream_ms": 0.0,
         "own_ms": 0.0,
+        "generation": 1,
         "body_bytes": message_saying(TEXT).len(),
         "answer_bytes": answer.body.len(),
     });

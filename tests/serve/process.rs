@@ -293,7 +293,7 @@ async fn each_request_is_one_line_that_says_what_became_of_it() {
     let told = [
         (
             &sent,
-            "key body_bytes client_request_id",
+            "key body_bytes generation client_request_id",
             json!("answered"),
             Value::Null,
             "sent",
@@ -314,7 +314,7 @@ async fn each_request_is_one_line_that_says_what_became_of_it() {
         ),
         (
             &lost,
-            "key body_bytes reason step cause",
+            "key body_bytes generation reason step cause",
             json!("failed"),
             json!("upstream-broke-off"),
             "unknown",

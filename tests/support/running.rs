@@ -7,8 +7,10 @@ use std::{net::SocketAddr, path::PathBuf, time::SystemTime};
 
 use portaria::{
     app::{App, Ended},
-    config::{self, Address},
-    plan::{Plan, Surroundings},
+    config::{Address, Mistakes},
+    plan::Plan,
+    reload::{Reading, Reloader},
+    shared::Kept,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -47,7 +49,10 @@ impl Running {
 
     /// Runs one with the config of this home and these settings.
     pub async fn at<'a>(home: &Home, settings: impl IntoIterator<Item = Setting<'a>>) -> Self {
-        let app = App::bind(plan(home, settings)).await.unwrap();
+        let reading = reading(home, settings);
+        let (contents, plan) = reading.read(Kept::default());
+        let reloader = Reloader::new(reading, contents).unwrap();
+        let app = App::bind(shown(plan)).await.unwrap().reloading(reloader);
         let (stop, mut stops) = mpsc::unbounded_channel();
         let (servers, admin) = (app.addresses(), app.admin_address());
         let mut running = JoinSet::new();
@@ -100,6 +105,12 @@ impl Running {
         self.connect_admin().await.exchange(request).await
     }
 
+    /// What comes of it when an operator asks for a reload.
+    pub async fn reload(&self) -> Answer {
+        let request = "POST /reload HTTP/1.1\r\nHost: portaria.test\r\n\r\n";
+        self.connect_admin().await.exchange(request).await
+    }
+
     /// Waits until `/metrics` has this line.
     pub async fn await_metric(&self, line: &str) {
         let request = "GET /metrics HTTP/1.1\r\nHost: portaria.test\r\n\r\n";
@@ -131,16 +142,23 @@ impl Running {
 
 /// What the gateway makes of the config of this home. Panics where it has mistakes.
 pub fn plan<'a>(home: &Home, settings: impl IntoIterator<Item = Setting<'a>>) -> Plan {
+    let (_contents, plan) = reading(home, settings).read(Kept::default());
+    shown(plan)
+}
+
+fn reading<'a>(home: &Home, settings: impl IntoIterator<Item = Setting<'a>>) -> Reading {
     let environment = settings
         .into_iter()
         .map(|(name, value)| (format!("PORTARIA__{name}"), value.to_owned()));
-    let surroundings = Surroundings {
-        environment: &|_| None,
+    Reading {
+        file: home.config(),
+        environment: environment.collect(),
         now: SystemTime::now,
-    };
-    config::load(&home.config(), environment)
-        .and_then(|loaded| Plan::compile(&loaded, surroundings))
-        .unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)))
+    }
+}
+
+fn shown(plan: Result<Plan, Mistakes>) -> Plan {
+    plan.unwrap_or_else(|mistakes| panic!("{}", mistakes.render(false)))
 }
 
 /// Panics unless this is a whole and proper refusal.

@@ -16,7 +16,7 @@ use crate::{
     http::{Request, Response},
     middleware::run_to_end,
     pipeline::Pipeline,
-    server::places::Places,
+    server::Serving,
 };
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -293,14 +293,15 @@ impl Peer {
     fn connect_to(pipeline: Pipeline) -> Self {
         let (pipe, theirs) = tokio::io::duplex(64 * 1024);
         let stop = CancellationToken::new();
+        let limits = Limits {
+            max_head: 16 * 1024,
+            head_timeout: HEAD_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+        };
         let server = Server {
-            limits: Limits {
-                connections: Places::new(1),
-                max_head: 16 * 1024,
-                head_timeout: HEAD_TIMEOUT,
-                write_timeout: WRITE_TIMEOUT,
-            },
-            pipeline,
+            serving: Serving::alone(pipeline, limits.clone()),
+            limits,
+            tls: None,
             tasks: Tasks::default(),
         };
         let guest = Arc::new(Guest::new(stop.clone()));

@@ -1,4 +1,4 @@
-//! Files that change, and what a client sees of it over a pipe.
+//! Files, good and bad, and what a client sees of them over a pipe.
 
 use std::fs;
 
@@ -67,7 +67,7 @@ fn all_that_is_wrong_is_told() {
     ] {
         let files = write(&home, cert, key, Some(&client_ca));
 
-        let faults = Tls::load(files.clone()).err().unwrap_or_default();
+        let faults = load(&files).err().unwrap_or_default();
 
         let told: Vec<_> = faults
             .iter()
@@ -89,7 +89,7 @@ fn a_file_that_is_not_there_is_named() {
     let home = TempDir::new().unwrap();
     let files = files(&home, true);
 
-    let faults = Tls::load(files).unwrap_err();
+    let faults = load(&files).unwrap_err();
 
     let fields: Vec<_> = faults.iter().map(|fault| fault.field).collect();
     assert_eq!(fields, ["cert", "key", "client_ca"]);
@@ -105,8 +105,8 @@ fn no_fault_and_no_debug_shows_the_key() {
     let inside = key.lines().nth(1).unwrap();
     let spoilt = key.replace(inside, &format!("{inside}!canary"));
 
-    let tls = Tls::load(write(&home, &cert, &key, None)).unwrap();
-    let faults = Tls::load(write(&home, &cert, &spoilt, None)).unwrap_err();
+    let tls = load(&write(&home, &cert, &key, None)).unwrap();
+    let faults = load(&write(&home, &cert, &spoilt, None)).unwrap_err();
 
     for shown in [format!("{tls:?}"), format!("{faults:?}")] {
         assert!(
@@ -121,68 +121,33 @@ fn the_first_certificate_to_end_says_until_when() {
     let (home, authority) = (TempDir::new().unwrap(), Authority::new());
     let (early, _) = authority.issue(2021);
     let (late, key) = authority.issue(2100);
-    let year = |tls: Tls| {
+    let year = |tls: Arc<Tls>| {
         let end = humantime::format_rfc3339_seconds(tls.expires_at().unwrap());
         end.to_string()
     };
 
-    let alone = Tls::load(write(&home, &late, &key, None)).unwrap();
-    let both = Tls::load(write(&home, &(late + &early), &key, None)).unwrap();
+    let alone = load(&write(&home, &late, &key, None)).unwrap();
+    let both = load(&write(&home, &(late + &early), &key, None)).unwrap();
 
     assert_eq!(year(alone), "2100-01-01T00:00:00Z");
     assert_eq!(year(both), "2021-01-01T00:00:00Z");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_new_certificate_is_taken_within_seconds_and_a_bad_one_is_not() {
-    let (home, authority) = (TempDir::new().unwrap(), Authority::new());
+#[tokio::test]
+async fn a_new_certificate_is_for_new_connections_and_the_same_one_is_no_new_one() {
+    let (home, authority, kept) = (TempDir::new().unwrap(), Authority::new(), Kept::default());
     let (cert, key) = authority.issue(2100);
-    let tls = Arc::new(Tls::load(write(&home, &cert, &key, None)).unwrap());
+    let tls = Tls::load(&write(&home, &cert, &key, None), &kept).unwrap();
     let (first, mut open) = hello(&tls, &authority).await;
-    let mut followed = std::pin::pin!(tls.clone().follow());
 
+    let same = Tls::load(&write(&home, &cert, &key, None), &kept).unwrap();
     let (new_cert, new_key) = authority.issue(2100);
-    write(&home, &new_cert, &key, None);
-    let after_bad = follow(&mut followed, &tls, &authority).await;
-    write(&home, &new_cert, &new_key, None);
-    let after_good = follow(&mut followed, &tls, &authority).await;
-    fs::remove_file(home.path().join("key.pem")).unwrap();
-    let after_removal = follow(&mut followed, &tls, &authority).await;
+    let new = Tls::load(&write(&home, &new_cert, &new_key, None), &kept).unwrap();
 
+    assert!(Arc::ptr_eq(&tls, &same));
     assert_eq!(first, der(&cert));
-    assert_eq!(after_bad, der(&cert));
-    assert_eq!(after_good, der(&new_cert));
-    assert_eq!(after_removal, der(&new_cert));
+    assert_eq!(hello(&new, &authority).await.0, der(&new_cert));
     open.round_trip().await;
-}
-
-#[test]
-fn a_mistake_is_told_once() {
-    let (home, authority) = (TempDir::new().unwrap(), Authority::new());
-    let (cert, key) = authority.issue(2100);
-    let tls = Tls::load(write(&home, &cert, &key, None)).unwrap();
-    assert_eq!(tls.refresh(), Refresh::Unchanged);
-
-    write(&home, "", &key, None);
-
-    let Refresh::Refused(faults) = tls.refresh() else {
-        panic!("it was taken");
-    };
-    assert_eq!(faults[0].field, "cert");
-    assert_eq!(tls.refresh(), Refresh::Unchanged);
-    write(&home, &cert, &key, None);
-    assert_eq!(tls.refresh(), Refresh::Replaced);
-}
-
-/// Lets it look once; returns the certificate of the next connection.
-async fn follow(
-    follow: &mut std::pin::Pin<&mut impl Future<Output = ()>>,
-    tls: &Tls,
-    authority: &Authority,
-) -> CertificateDer<'static> {
-    let looked = tokio::time::timeout(INTERVAL + Duration::from_secs(1), follow.as_mut());
-    assert!(looked.await.is_err());
-    hello(tls, authority).await.0
 }
 
 /// Shakes hands; returns the certificate and both ends of the connection.
@@ -250,6 +215,10 @@ impl Authority {
 
 fn der(pem: &str) -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()
+}
+
+fn load(files: &Files) -> Result<Arc<Tls>, Vec<Fault>> {
+    Tls::load(files, &Kept::default())
 }
 
 fn files(home: &TempDir, with_clients: bool) -> Files {
