@@ -20,6 +20,11 @@ end
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 
+local function keep(bucket, left)
+  local full = string.format('%.0f%03d', now + math.floor(left / 1000), left % 1000)
+  redis.call('SET', bucket, full, 'PX', math.ceil(left / 1000000))
+end
+
 local owed = {0}
 for n = 1, #ARGV / 2 do
   local interval = tonumber(ARGV[2 * n - 1])
@@ -28,8 +33,12 @@ for n = 1, #ARGV / 2 do
   local left = 0
   if full then
     left = (string.sub(full, 1, -4) - now) * 1000 + string.sub(full, -3)
-    -- Not below zero, where its time is over; not above, where a clock was set back.
-    left = math.min(math.max(left, 0), most)
+    left = math.max(left, 0)
+    if left > most then
+      -- The clock was set back, or the limit was another. It is empty, and no more than that.
+      left = most
+      keep(KEYS[n], left)
+    end
   end
   if left + interval > most then
     return {n, left + interval - most}
@@ -38,8 +47,6 @@ for n = 1, #ARGV / 2 do
 end
 
 for n = 1, #ARGV / 2 do
-  local left = owed[n + 1]
-  local full = string.format('%.0f%03d', now + math.floor(left / 1000), left % 1000)
-  redis.call('SET', KEYS[n], full, 'PX', math.ceil(left / 1000000))
+  keep(KEYS[n], owed[n + 1])
 end
 return owed

@@ -67,6 +67,8 @@ fn a_clock_that_was_set_back_costs_no_more_than_one_wait() {
         rig.advance(0);
 
         assert_eq!(rig.take(second, 2), (1, 1_000_000_000));
+        rig.advance(1_000_000);
+        assert_eq!(rig.take(second, 2), (0, 2_000_000_000));
     });
 }
 
