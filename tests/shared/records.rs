@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     PATIENT, one_of_three,
     support::{
-        Answer, CHAT, Client, Gate, Home, Redis, Script, Step, Upstream, assert_refused, key,
+        Answer, CHAT, Client, Home, Portaria, Redis, Script, Upstream, assert_refused, key,
         message, message_saying, plan, post, within,
     },
     three,
@@ -52,7 +52,7 @@ async fn what_one_gateway_was_answered_another_answers_again() {
 
     gateways[0].exchange(named("a")).await;
     let again = gateways[1].exchange(named("a")).await;
-    let other = gateways[2].exchange(named("a").to_vec()).await;
+    let other = gateways[2].exchange(named("a")).await;
     let reused = post(CHAT, &key("billing"))
         .header("Idempotency-Key", "a")
         .body(message());
@@ -68,19 +68,24 @@ async fn what_one_gateway_was_answered_another_answers_again() {
 
 #[tokio::test]
 async fn a_message_on_its_way_through_a_gateway_that_died_goes_through_no_other() {
-    let gate = Gate::new();
-    let script = Script::each([Step::ReadRequest, Step::Wait(gate), Step::Close]);
-    let (upstream, redis) = (Upstream::start(script).await, Redis::start().await);
-    let died = one_of_three(&upstream, &redis, &KEPT).await;
+    let (upstream, redis) = (Upstream::start(Script::hangs()).await, Redis::start().await);
     let other = one_of_three(&upstream, &redis, &KEPT).await;
-    let mut client = died.connect().await;
+    let home = Home::new(&upstream.url());
+    let mut command = Portaria::serve(&home);
+    for (name, value) in [&redis.settings("3")[..], &KEPT].concat() {
+        command.env(format!("PORTARIA__{name}"), value);
+    }
+    let process = Portaria::start(command);
+    process.await_line("Redis answers").await;
+    let mut client = Client::connect(process.address().await).await;
     client.send(named("a")).await;
     upstream.ledger().await_requests(1).await;
 
-    drop(died);
+    process.signal("KILL");
+    process.exit().await;
     let again = other.exchange(named("a")).await;
 
-    assert_eq!(again.status, 409);
+    assert_refused(&again, 409, "idempotency-in-progress", "not_sent");
     upstream.ledger().only_request();
 }
 
