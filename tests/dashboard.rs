@@ -95,9 +95,11 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        // What became of the first message, nobody knows.
+        // What became of the first message, nobody knows. Later answers are not as Wegly
+        // documents them.
+        let surprise = Answer::standard().with_body(r#"{"total":"many"}"#);
         let script = Script::each([Step::ReadRequest, Step::Reset])
-            .then([Step::Serve(vec![Answer::standard()])]);
+            .then([Step::Serve(vec![Answer::standard(), surprise])]);
         let upstream = Upstream::start(script).await;
         let home = Home::new(&upstream.url());
         // Keys and tokens that end, limits to run into, and a rule that only reports.
