@@ -84,6 +84,21 @@ fn every_alert_has_a_runbook() {
     }
 }
 
+#[test]
+fn every_number_that_is_asked_for_is_one_of_ours() {
+    let readme = include_str!("../README.md");
+    let asked = read("prometheus/rules.yml") + &read("grafana/portaria.json");
+
+    let words = asked.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+    let names = words.filter(|word| word.starts_with("portaria_"));
+    let unknown: BTreeSet<_> = names
+        .map(|name| name.trim_end_matches("_bucket"))
+        .filter(|name| !readme.contains(&format!("| `{name}` |")))
+        .collect();
+
+    assert!(unknown.is_empty(), "{unknown:#?}");
+}
+
 /// An upstream, a gateway that has something to tell, and a Prometheus that reads it.
 struct World {
     prometheus: Prometheus,
