@@ -1,17 +1,19 @@
 # The doors of this repository. `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check package soak overload sigterms kills names guesses fuzz prepare
+.PHONY: help demo test check package bench bench-quick stages counts soak overload sigterms \
+	kills names guesses startup memory fuzz prepare
 
 # How much the rigs do; `make soak MESSAGES=20000` is a quick look.
 MESSAGES = 1000000
 SECONDS = 20
 COUNT = 1000
 GUESSES = 1000000
+STARTS = 20
 
 help: ## List the doors
-	@sed -n 's/^\([a-z]*\):.* ## /\1 /p' $(MAKEFILE_LIST) \
-		| while read -r door story; do printf 'make %-8s %s\n' "$$door" "$$story"; done
+	@sed -n 's/^\([a-z-]*\):.* ## /\1 /p' $(MAKEFILE_LIST) \
+		| while read -r door story; do printf 'make %-11s %s\n' "$$door" "$$story"; done
 
 demo: ## See it work: a stand-in Wegly, a gateway and six messages; no network needed
 	cargo run --locked --quiet -- demo
@@ -47,6 +49,21 @@ package: ## Make a Debian package, in target/debian
 	done
 	cargo deb --locked --no-build --profile dist
 
+# benches/README.md says how. Peers are fetched once, into target/peers.
+bench: prepare ## Put Portaria beside other gateways: a table and a plot, in 8 minutes
+	benches/peers/prepare
+	python3 benches/peers/bench.py
+
+bench-quick: prepare ## The same with fewer of them, in 2 minutes
+	benches/peers/prepare
+	python3 benches/peers/bench.py --quick
+
+stages: prepare ## How long does each step of a request take?
+	cargo bench --locked --quiet --bench stages
+
+counts: prepare ## Count the instructions of each step, and write them down
+	cargo bench --locked --quiet --bench stages -- counts write
+
 # benches/README.md says what they promise. Traffic stays on the loopback interface.
 soak: prepare ## Send MESSAGES, then a tenth of them through every fault: is each delivered once?
 	cargo bench --locked --quiet --bench rigs -- soak $(MESSAGES)
@@ -59,6 +76,12 @@ sigterms: prepare ## Stop COUNT gateways under load: is no answer lost?
 
 guesses: prepare ## Try GUESSES wrong keys: does the time tell how wrong they are, and does memory grow?
 	cargo bench --locked --quiet --bench rigs -- guesses $(GUESSES)
+
+startup: prepare ## Start it STARTS times: how soon is it ready?
+	cargo bench --locked --quiet --bench rigs -- startup $(STARTS)
+
+memory: prepare ## What does a key, a chat, a connection take?
+	cargo bench --locked --quiet --bench rigs -- memory
 
 kills: COUNT = 200
 kills: prepare ## Kill COUNT gateways that remember in a file: is nothing sent twice?

@@ -73,7 +73,12 @@ impl Template {
 
     /// The message with this number.
     pub(crate) fn message(&mut self, number: usize) -> &[u8] {
-        for (at, value) in [(self.chat, number % CHATS), (self.number, number)] {
+        self.message_to(number % CHATS, number)
+    }
+
+    /// The same to a chat of this number.
+    pub(crate) fn message_to(&mut self, chat: usize, number: usize) -> &[u8] {
+        for (at, value) in [(self.chat, chat), (self.number, number)] {
             self.bytes[at..at + DIGITS].copy_from_slice(format!("{value:012}").as_bytes());
         }
         if let Some(at) = self.name {

@@ -14,6 +14,7 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::{
     support::{Home, Portaria},
@@ -23,6 +24,7 @@ use crate::{
 /// A running gateway. Dropped, it is killed.
 pub(crate) struct Gateway {
     child: Child,
+    started: Instant,
     address: SocketAddr,
     admin_address: SocketAddr,
     log: Option<JoinHandle<Log>>,
@@ -68,17 +70,24 @@ per_chat = { rate = "1000000/s", burst = 1000000 }"#,
             command.env(format!("PORTARIA__{name}"), value);
         }
         let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let started = Instant::now();
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stdout.take().unwrap());
         let mut gateway = Self {
             address: listener(&mut log, "server"),
             admin_address: listener(&mut log, "admin"),
             child,
+            started,
             log: None,
             home: Some(home),
         };
         gateway.log = Some(thread::spawn(move || count(log)));
         gateway
+    }
+
+    /// How long ago its process was started.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Where applications connect.

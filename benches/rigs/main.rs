@@ -2,9 +2,10 @@
 //!
 //! Rigs drive the real binary over the loopback interface, longer and harder than a
 //! test should: [`soak`] (is every message delivered once?), [`overload`] (what is left
-//! when ten times too much comes?), [`sigterms`] (does a stop lose an answer?) and
-//! [`kills`] (does a kill make a message go out twice?), [`guesses`] (what does a wrong key
-//! tell?). Each prints its figures, and fails when a promise is broken. [`names`] only
+//! when ten times too much comes?), [`sigterms`] (does a stop lose an answer?), [`kills`]
+//! (does a kill make a message go out twice?), [`guesses`] (what does a wrong key tell?),
+//! [`startup`] (how soon is it ready?) and [`memory`] (what does each thing take that it
+//! remembers?). Each prints its figures, and fails when a promise is broken. [`names`] only
 //! measures: what does an `Idempotency-Key` cost?
 //!
 //! What judges is not the gateway's own code: a client and an upstream on plain
@@ -28,11 +29,14 @@ mod gateway;
 mod guesses;
 mod kills;
 mod ledger;
+mod memory;
 mod names;
 mod overload;
+mod prompt;
 mod report;
 mod sigterms;
 mod soak;
+mod startup;
 mod upstream;
 
 #[tokio::main]
@@ -49,9 +53,16 @@ async fn main() -> ExitCode {
         ["sigterms", count] => sigterms::run(number(count), &mut report).await,
         ["names", count] => names::run(number(count), &mut report).await,
         ["kills", count] => kills::run(number(count), &mut report).await,
+        ["startup", count] => startup::run(number(count), &mut report).await,
+        ["memory"] => memory::run(&mut report).await,
+        // For `benches/peers`: prints where it listens, and nothing else.
+        ["upstream", directory] => {
+            prompt::run(directory).await;
+            return ExitCode::SUCCESS;
+        }
         _ => {
             report.title("rigs: soak MESSAGES, overload SECONDS, sigterms COUNT, kills COUNT,");
-            report.line("guesses COUNT or names MESSAGES");
+            report.line("guesses COUNT, names MESSAGES, startup COUNT or memory");
             return ExitCode::SUCCESS;
         }
     }

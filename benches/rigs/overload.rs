@@ -334,7 +334,7 @@ impl Health {
     }
 }
 
-async fn is_ready(address: SocketAddr) -> io::Result<()> {
+pub(crate) async fn is_ready(address: SocketAddr) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     let request = b"GET /readyz HTTP/1.1\r\nHost: portaria.test\r\nConnection: close\r\n\r\n";
     stream.write_all(request).await?;

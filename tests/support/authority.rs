@@ -4,7 +4,9 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -29,6 +31,9 @@ impl Authority {
     pub fn new() -> Self {
         let mut ca = CertificateParams::default();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another than that of what it signs, or OpenSSL thinks that this signs itself.
+        ca.distinguished_name
+            .push(DnType::CommonName, "an authority of a test");
         Self(CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap())
     }
 
