@@ -2,12 +2,13 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check package bench bench-quick stages counts soak overload sigterms \
-	kills names guesses startup memory fuzz prepare
+	kills reloads names guesses startup memory fuzz prepare
 
 # How much the rigs do; `make soak MESSAGES=20000` is a quick look.
 MESSAGES = 1000000
 SECONDS = 20
 COUNT = 1000
+RELOADS = 10000
 GUESSES = 1000000
 STARTS = 20
 
@@ -73,6 +74,9 @@ overload: prepare ## Send ten times what the upstream takes, for SECONDS: does a
 
 sigterms: prepare ## Stop COUNT gateways under load: is no answer lost?
 	cargo bench --locked --quiet --bench rigs -- sigterms $(COUNT)
+
+reloads: prepare ## Reload RELOADS times under load: does a message fail, does anything grow?
+	cargo bench --locked --quiet --bench rigs -- reloads $(RELOADS)
 
 guesses: prepare ## Try GUESSES wrong keys: does the time tell how wrong they are, and does memory grow?
 	cargo bench --locked --quiet --bench rigs -- guesses $(GUESSES)

@@ -100,6 +100,11 @@ per_chat = { rate = "1000000/s", burst = 1000000 }"#,
         self.admin_address
     }
 
+    /// Where its files are.
+    pub(crate) fn home(&self) -> &Home {
+        self.home.as_ref().unwrap()
+    }
+
     /// Tells it to stop.
     pub(crate) fn terminate(&self) {
         kill_process(self.pid(), Signal::TERM).unwrap();

@@ -3,7 +3,8 @@
 //! Rigs drive the real binary over the loopback interface, longer and harder than a
 //! test should: [`soak`] (is every message delivered once?), [`overload`] (what is left
 //! when ten times too much comes?), [`sigterms`] (does a stop lose an answer?), [`kills`]
-//! (does a kill make a message go out twice?), [`guesses`] (what does a wrong key tell?),
+//! (does a kill make a message go out twice?), [`reloads`] (does a reload lose
+//! anything?), [`guesses`] (what does a wrong key tell?),
 //! [`startup`] (how soon is it ready?) and [`memory`] (what does each thing take that it
 //! remembers?). Each prints its figures, and fails when a promise is broken. [`names`] only
 //! measures: what does an `Idempotency-Key` cost?
@@ -33,6 +34,7 @@ mod memory;
 mod names;
 mod overload;
 mod prompt;
+mod reloads;
 mod report;
 mod sigterms;
 mod soak;
@@ -51,6 +53,7 @@ async fn main() -> ExitCode {
         ["overload", seconds] => overload::run(number(seconds), &mut report).await,
         ["guesses", count] => guesses::run(number(count), &mut report).await,
         ["sigterms", count] => sigterms::run(number(count), &mut report).await,
+        ["reloads", count] => reloads::run(number(count), &mut report).await,
         ["names", count] => names::run(number(count), &mut report).await,
         ["kills", count] => kills::run(number(count), &mut report).await,
         ["startup", count] => startup::run(number(count), &mut report).await,
@@ -62,7 +65,7 @@ async fn main() -> ExitCode {
         }
         _ => {
             report.title("rigs: soak MESSAGES, overload SECONDS, sigterms COUNT, kills COUNT,");
-            report.line("guesses COUNT, names MESSAGES, startup COUNT or memory");
+            report.line("reloads COUNT, guesses COUNT, names MESSAGES, startup COUNT or memory");
             return ExitCode::SUCCESS;
         }
     }
