@@ -82,9 +82,11 @@ impl File {
             bytes: 0,
         };
         let of_nobody = owner.take_over().map_err(|error| {
-            let why = match error {
-                redb::Error::DatabaseAlreadyOpen => "another process has it".to_owned(),
-                error => error.to_string(),
+            let is_taken = matches!(error, redb::Error::DatabaseAlreadyOpen);
+            let why = if is_taken {
+                "another process has it".to_owned()
+            } else {
+                error.to_string()
             };
             let path = path.display();
             io::Error::other(format!(
@@ -111,8 +113,10 @@ impl File {
     fn ask(&self, what: What) -> BoxFuture<'_, Result<Option<Record>, Unavailable>> {
         let (reply, answer) = oneshot::channel();
         let job = Job { what, reply };
-        // Without a thread the reply is dropped, and so there is no answer.
-        let _ = self.jobs.as_ref().map(|jobs| jobs.send(job));
+        if let Some(jobs) = &self.jobs {
+            // Without a thread the reply is dropped, and so there is no answer.
+            let _ = jobs.send(job);
+        }
         Box::pin(async {
             let gone = |_| Unavailable::Broken("its thread has ended".to_owned());
             answer.await.map_err(gone)?
