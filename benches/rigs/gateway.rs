@@ -101,7 +101,7 @@ per_chat = { rate = "1000000/s", burst = 1000000 }"#,
     }
 
     /// Where its files are.
-    pub(crate) fn home(&self) -> &Home {
+    pub(crate) fn files(&self) -> &Home {
         self.home.as_ref().unwrap()
     }
 

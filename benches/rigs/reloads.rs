@@ -64,7 +64,7 @@ pub(crate) async fn run(count: usize, report: &mut Report) {
 
     // The first few open what is opened once.
     let warm_up = count / 10;
-    let before = std::fs::read_to_string(gateway.home().config()).unwrap();
+    let before = std::fs::read_to_string(gateway.files().config()).unwrap();
     let mut took = Vec::new();
     let mut failed = reload(&gateway, &before, 0..warm_up, &mut took).await;
     let (memory, descriptors) = (gateway.memory(), gateway.descriptors());
@@ -141,8 +141,8 @@ async fn reload(
             }
         };
         // The gateway looks by itself, too: nothing is ever half written.
-        let new = gateway.home().write("new", &content);
-        std::fs::rename(new, gateway.home().path(file)).unwrap();
+        let new = gateway.files().write("new", &content);
+        std::fs::rename(new, gateway.files().path(file)).unwrap();
         let began = Instant::now();
         let answer = operator
             .exchange("POST /reload HTTP/1.1\r\nHost: portaria.test\r\n\r\n")

@@ -15,13 +15,13 @@ use futures_util::FutureExt as _;
 use http::{HeaderValue, Method, Uri, header};
 use http_body_util::Full;
 use portaria::{
-    app::Shared,
     config::Loaded,
     gateway_key::KeyHash,
     http::{Body, Request, Response},
     language::Language,
     pipeline::{Pipeline, pipeline},
     plan::{Plan, RoutePlan, Surroundings},
+    shared::Shared,
     stage::Next,
     telemetry::{self, Json},
     trail::{Step, Trail},

@@ -119,19 +119,21 @@ impl Surprise {
     fn new(violation: &Violation, answer: &Value) -> Self {
         let pointer = violation.pointer.as_str();
         let (kind, place, found) = match violation.keyword {
-            "type" => ("wrong-type", pointer, answer.pointer(pointer).map(type_of)),
-            "required" => ("missing-member", pointer, None),
+            "type" => {
+                let found = answer.pointer(pointer).map(type_of);
+                ("wrong-type", pointer.to_owned(), found)
+            }
+            "required" => {
+                let name = violation.missing().unwrap_or_default();
+                ("missing-member", format!("{pointer}/{name}"), None)
+            }
             // The last name is the unknown one.
             _ => {
                 let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
-                ("unknown-member", parent, None)
+                ("unknown-member", parent.to_owned(), None)
             }
         };
-        Self {
-            kind,
-            place: place.to_owned(),
-            found,
-        }
+        Self { kind, place, found }
     }
 }
 

@@ -47,6 +47,17 @@ pub struct Violation {
     pub(super) fault: Fault,
 }
 
+impl Violation {
+    /// The member that the schema asks for and that is not there.
+    pub fn missing(&self) -> Option<&str> {
+        if let Fault::Missing(name) = &self.fault {
+            Some(name)
+        } else {
+            None
+        }
+    }
+}
+
 /// What is wrong, with all that a sentence about it needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fault {

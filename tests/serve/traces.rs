@@ -256,7 +256,7 @@ fn told(collector: &Upstream) -> Vec<Span> {
     let mut spans = Vec::new();
     for post in collector.ledger().requests() {
         assert_eq!(
-            (&*post.method, &*post.target, &*post.header("Content-Type")),
+            (&*post.method, &*post.target, post.header("Content-Type")),
             ("POST", "/v1/traces", "application/x-protobuf")
         );
         let told = ExportTraceServiceRequest::decode(&*post.body).unwrap();
@@ -276,10 +276,13 @@ fn told(collector: &Upstream) -> Vec<Span> {
 fn said(attributes: &[KeyValue]) -> Vec<String> {
     let shown = |attribute: &KeyValue| {
         let name = &attribute.key;
-        match attribute.value.as_ref().unwrap().value.as_ref().unwrap() {
-            Value::StringValue(text) => format!("{name}={text}"),
-            Value::IntValue(number) => format!("{name}={number}"),
-            other => panic!("{name} is {other:?}"),
+        let value = attribute.value.as_ref().unwrap().value.as_ref().unwrap();
+        if let Value::StringValue(text) = value {
+            format!("{name}={text}")
+        } else if let Value::IntValue(number) = value {
+            format!("{name}={number}")
+        } else {
+            panic!("{name} is {value:?}")
         }
     };
     let mut said: Vec<String> = attributes.iter().map(shown).collect();
