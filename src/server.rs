@@ -153,10 +153,12 @@ impl Server {
         guest: Arc<Guest>,
     ) -> Result<(), BoxError> {
         let stream = Stalling::new(stream, self.limits.write_timeout);
+        // Each way in a box of its own: most connections wait most of the time, and none shall
+        // hold the room that another way would need.
         let Some(tls) = &self.tls else {
-            return self.serve_http1(stream, peer, guest).await;
+            return Box::pin(self.serve_http1(stream, peer, guest)).await;
         };
-        let handshake = timeout(self.limits.head_timeout, tls.accept(stream));
+        let handshake = Box::pin(timeout(self.limits.head_timeout, tls.accept(stream)));
         // Until it is done, nothing was asked.
         let Some(stream) = guest.leave().run_until_cancelled(handshake).await else {
             return Ok(());
@@ -164,8 +166,8 @@ impl Server {
         let stream = stream??;
         let (_, session) = stream.get_ref();
         match session.alpn_protocol() {
-            Some(tls::HTTP_2) => http2::serve(self, stream, peer, guest).await,
-            Some(_) | None => self.serve_http1(stream, peer, guest).await,
+            Some(tls::HTTP_2) => Box::pin(http2::serve(self, stream, peer, guest)).await,
+            Some(_) | None => Box::pin(self.serve_http1(stream, peer, guest)).await,
         }
     }
 
@@ -176,8 +178,7 @@ impl Server {
         guest: Arc<Guest>,
     ) -> Result<(), BoxError> {
         let leave = guest.leave();
-        let connection = open_http1(stream, peer, &self.limits, self.serving, guest);
-        let mut connection = pin!(connection);
+        let mut connection = pin!(open_http1(stream, peer, &self.limits, self.serving, guest));
         tokio::select! {
             // What has arrived is read first, and is answered: hyper closes a connection on
             // which no request runs without a look at it.
