@@ -26,6 +26,7 @@ use crate::{
     language::Language,
 };
 
+pub(crate) use violation::type_of;
 pub use violation::{Violation, Violations};
 
 /// How many violations a report lists.

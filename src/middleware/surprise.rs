@@ -25,7 +25,7 @@ use crate::{
     http::Response,
     json::Document,
     problem::Problem,
-    schema::{Schema, Violation},
+    schema::{Schema, Violation, type_of},
     trail::{Step, Trail},
 };
 
@@ -147,17 +147,6 @@ impl fmt::Display for Surprise {
             Some(found) => write!(f, " is {found}"),
             None => Ok(()),
         }
-    }
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "boolean",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

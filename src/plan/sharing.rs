@@ -64,16 +64,7 @@ impl Judge<'_> {
             return None;
         }
         let target = self.target(at("url"), url)?;
-        let ca = match &redis.ca {
-            None => None,
-            Some(Source::File(path)) => Some(self.directory.join(path)),
-            Some(Source::Env(_)) => {
-                self.mistakes
-                    .add(at("ca"), "certificates are read from a file alone")
-                    .hint("write `file:/path/to/ca.pem`");
-                return None;
-            }
-        };
+        let ca = self.ca(at("ca"), redis.ca.as_ref());
         if ca.is_some() && !target.is_tls() {
             self.mistakes.add(
                 at("ca"),

@@ -1,6 +1,6 @@
 //! Can messages go where they should, and with which tokens?
 
-use std::{collections::BTreeMap, fs, sync::Arc};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Arc};
 
 use ::http::uri::{Authority, Scheme};
 use secrecy::ExposeSecret as _;
@@ -22,16 +22,7 @@ impl Judge<'_> {
     pub(super) fn upstream(&mut self) -> Option<Arc<Settings>> {
         let upstream = &self.config.upstream;
         let at = |field: &str| Path::new("upstream").key(field);
-        let ca = match &upstream.ca {
-            None => None,
-            Some(Source::File(path)) => Some(self.directory.join(path)),
-            Some(Source::Env(_)) => {
-                self.mistakes
-                    .add(at("ca"), "certificates are read from a file alone")
-                    .hint("write `file:/path/to/ca.pem`");
-                None
-            }
-        };
+        let ca = self.ca(at("ca"), upstream.ca.as_ref());
         let (scheme, authority) = match parse_upstream(&upstream.url, upstream.plaintext) {
             Ok(parts) => parts,
             Err((message, hint)) => {
@@ -60,6 +51,19 @@ impl Judge<'_> {
         settings
             .map_err(|message: String| self.mistakes.add(at("ca"), message))
             .ok()
+    }
+
+    /// The file of the authorities to trust, if not the system's.
+    pub(super) fn ca(&mut self, at: Path, ca: Option<&Source>) -> Option<PathBuf> {
+        match ca? {
+            Source::File(path) => Some(self.directory.join(path)),
+            Source::Env(_) => {
+                self.mistakes
+                    .add(at, "certificates are read from a file alone")
+                    .hint("write `file:/path/to/ca.pem`");
+                None
+            }
+        }
     }
 
     pub(super) fn credentials(&mut self) -> BTreeMap<String, Arc<Credential>> {
