@@ -18,6 +18,7 @@
 mod tests;
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -364,6 +365,29 @@ fn accept_language(head: &[u8]) -> Option<&[u8]> {
 }
 
 impl<S: AsyncRead + Unpin> Framed<S> {
+    /// Waits for the first request: until its head is whole, or there will be none.
+    ///
+    /// # Errors
+    /// The connection broke off.
+    pub async fn begun(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.poll_approved(cx)).await
+    }
+
+    /// Looks at what comes until some of it may be passed on, or nothing comes any more.
+    fn poll_approved(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.approved == 0 && self.expected != Expected::Nothing {
+            match self.step() {
+                Step::On => {}
+                Step::More => {
+                    if ready!(self.poll_fill(cx))? == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads more into the buffer. At the end of the stream it reads nothing.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.buffer.reserve(READ);
@@ -383,26 +407,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        loop {
-            if 0 < this.approved {
-                let length = this.approved.min(into.remaining());
-                into.put_slice(&this.buffer[..length]);
-                this.buffer.advance(length);
-                this.approved -= length;
-                return Poll::Ready(Ok(()));
-            }
-            if this.expected == Expected::Nothing {
-                return Poll::Ready(Ok(()));
-            }
-            match this.step() {
-                Step::On => {}
-                Step::More => {
-                    if ready!(this.poll_fill(cx))? == 0 {
-                        return Poll::Ready(Ok(()));
-                    }
-                }
-            }
-        }
+        ready!(this.poll_approved(cx))?;
+        let length = this.approved.min(into.remaining());
+        into.put_slice(&this.buffer[..length]);
+        this.buffer.advance(length);
+        this.approved -= length;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -15,8 +15,10 @@ mod places;
 mod stalling;
 pub mod tls;
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use ::http::{HeaderValue, header};
+use futures_util::FutureExt as _;
 use hyper::{
     body::Incoming,
     server::conn::http1,
@@ -24,8 +26,9 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
     sync::watch,
+    task::{unconstrained, yield_now},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -49,6 +52,7 @@ pub(crate) use stalling::Stalling;
 
 /// hyper's smallest buffer for a head.
 const MIN_BUFFER: usize = 8192;
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// A connection of any kind.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
@@ -106,13 +110,12 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let is_tcp = bound.is_tcp();
-    loop {
-        let Some((stream, peer)) = stop.run_until_cancelled(bound.accept()).await else {
-            break;
-        };
-        let taken = shared.connections.take(&stop);
-        let Some(place) = stop.run_until_cancelled(taken).await else {
-            break;
+    let mut late = 0;
+    while let Some((stream, peer)) = next(&mut bound, &stop, &mut late).await {
+        let place = tokio::select! {
+            biased;
+            place = shared.connections.take(&stop) => place,
+            () = stop.cancelled() => break,
         };
         let Serving { limits, tls, .. } = serving.borrow().clone();
         let server = Server {
@@ -131,6 +134,27 @@ pub async fn serve(
             drop(place);
         });
     }
+}
+
+/// The next connection, until the stop; then those that the kernel had let in before it, as
+/// far as that can be known.
+async fn next(
+    bound: &mut Bound,
+    stop: &CancellationToken,
+    late: &mut u32,
+) -> Option<(impl Stream, Peer)> {
+    if let Some(accepted) = stop.run_until_cancelled(bound.accept()).await {
+        return Some(accepted);
+    }
+    if *late == 0 {
+        // Or the runtime has not heard of them yet.
+        yield_now().await;
+    }
+    *late += 1;
+    if bound::BACKLOG < *late {
+        return None;
+    }
+    unconstrained(bound.accept()).now_or_never()
 }
 
 /// What a connection is served with.
@@ -177,24 +201,8 @@ impl Server {
         peer: Peer,
         guest: Arc<Guest>,
     ) -> Result<(), BoxError> {
-        let leave = guest.leave();
-        let mut connection = pin!(open_http1(stream, peer, &self.limits, self.serving, guest));
-        tokio::select! {
-            // What has arrived is read first, and is answered: hyper closes a connection on
-            // which no request runs without a look at it.
-            biased;
-            ended = connection.as_mut() => return Ok(ended?),
-            () = left_a_turn_ago(&leave) => connection.as_mut().graceful_shutdown(),
-        }
-        Ok(connection.await?)
+        serve_http1(stream, peer, &self.limits, self.serving, guest).await
     }
-}
-
-/// Waits until it should go, and then until the runtime has asked once more what has
-/// arrived.
-async fn left_a_turn_ago(leave: &CancellationToken) {
-    leave.cancelled().await;
-    tokio::task::yield_now().await;
 }
 
 /// Serves one connection with HTTP/1.1 to its end, whatever it runs over.
@@ -206,15 +214,42 @@ pub async fn serve_one(
     peer: Peer,
     limits: &Limits,
     pipeline: Pipeline,
-) -> hyper::Result<()> {
+) -> Result<(), BoxError> {
     let stream = Stalling::new(stream, limits.write_timeout);
-    let guest = Arc::new(Guest::new(CancellationToken::new()));
+    let guest = Arc::new(Guest::new(&CancellationToken::new()));
     let serving = Serving::alone(pipeline, limits.clone());
-    open_http1(stream, peer, limits, serving, guest).await
+    serve_http1(stream, peer, limits, serving, guest).await
+}
+
+async fn serve_http1(
+    stream: impl Stream,
+    peer: Peer,
+    limits: &Limits,
+    serving: watch::Receiver<Serving>,
+    guest: Arc<Guest>,
+) -> Result<(), BoxError> {
+    let mut stream = Framed::new(stream, limits.max_head);
+    // hyper holds buffers from the start, and there may be thousands that never ask.
+    tokio::select! {
+        biased;
+        begun = timeout(limits.head_timeout, stream.begun()) => begun??,
+        () = guest.should_go() => return Ok(stream.shutdown().await?),
+    }
+    let connection = open_http1(stream, peer, limits, serving, guest.clone());
+    // It is as large as all that may happen on it.
+    let mut connection = Box::pin(connection);
+    tokio::select! {
+        // What has arrived is read first, and is answered: hyper closes a connection on
+        // which no request runs without a look at it.
+        biased;
+        ended = connection.as_mut() => return Ok(ended?),
+        () = guest.should_go() => connection.as_mut().graceful_shutdown(),
+    }
+    Ok(connection.await?)
 }
 
 fn open_http1<S: Stream>(
-    stream: S,
+    stream: Framed<S>,
     peer: Peer,
     limits: &Limits,
     serving: watch::Receiver<Serving>,
@@ -223,7 +258,6 @@ fn open_http1<S: Stream>(
     TokioIo<Framed<S>>,
     impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send + use<S>,
 > {
-    let stream = Framed::new(stream, limits.max_head);
     let fault = stream.fault();
     let service = service_fn(move |req: ::http::Request<Incoming>| {
         let asked = guest.is_asked();
@@ -235,7 +269,10 @@ fn open_http1<S: Stream>(
         let pipeline = serving.borrow().pipeline.clone();
         let answer = pipeline.answer(req);
         async move {
-            let response = answer.await;
+            let mut response = answer.await;
+            if asked.is_last() {
+                response.headers_mut().insert(header::CONNECTION, CLOSE);
+            }
             drop(asked);
             Ok::<_, Infallible>(response)
         }

@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const QUIET: Duration = Duration::from_secs(10);
 
 /// Who waits to be accepted; the system may allow fewer.
-const BACKLOG: u32 = 1024;
+pub(super) const BACKLOG: u32 = 1024;
 
 /// Who may connect to a unix socket: whoever may write to its file.
 #[derive(Clone, Copy, Debug)]

@@ -14,7 +14,8 @@ use std::{
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout},
+    task::yield_now,
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,8 @@ use tokio_util::sync::CancellationToken;
 const GRACE: Duration = Duration::from_secs(1);
 /// Until the next one is asked to go: closing takes a while.
 const PAUSE: Duration = Duration::from_millis(20);
+/// At a stop, for a connection on which nothing is asked to be asked something.
+const FAREWELL: Duration = Duration::from_millis(200);
 /// After so long with places left, being full is worth a line in the log.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -65,7 +68,7 @@ impl Places {
                 break permit;
             }
         };
-        let guest = Arc::new(Guest::new(stop.child_token()));
+        let guest = Arc::new(Guest::new(stop));
         let mut taken = self.0.taken();
         let number = taken.next;
         taken.next += 1;
@@ -136,6 +139,7 @@ impl Drop for Place {
 /// A connection, as far as it matters whether it should go.
 #[derive(Debug)]
 pub(super) struct Guest {
+    stop: CancellationToken,
     leave: CancellationToken,
     wait: Mutex<Wait>,
 }
@@ -149,14 +153,15 @@ struct Wait {
 }
 
 impl Guest {
-    /// One that has just come.
-    pub(super) fn new(leave: CancellationToken) -> Self {
+    /// One that has just come, and goes at a stop.
+    pub(super) fn new(stop: &CancellationToken) -> Self {
         let wait = Wait {
             running: 0,
             since: Instant::now(),
         };
         Self {
-            leave,
+            stop: stop.clone(),
+            leave: stop.child_token(),
             wait: Mutex::new(wait),
         }
     }
@@ -164,6 +169,18 @@ impl Guest {
     /// Cancelled when it should go.
     pub(super) fn leave(&self) -> CancellationToken {
         self.leave.clone()
+    }
+
+    /// Waits until it should be closed as soon as nothing runs. If it gives way, then once
+    /// more has been looked at what has arrived. At a stop, a moment later: a client that
+    /// sends just then is told to go elsewhere, and would else not know what became of it.
+    pub(super) async fn should_go(&self) {
+        self.leave.cancelled().await;
+        if self.stop.is_cancelled() {
+            sleep(FAREWELL).await;
+        } else {
+            yield_now().await;
+        }
     }
 
     /// Notes that a request runs, until what is returned is dropped.
@@ -185,6 +202,13 @@ impl Guest {
 /// A request that runs.
 #[derive(Debug)]
 pub(super) struct Asked(Arc<Guest>);
+
+impl Asked {
+    /// Whether the connection should be closed after it.
+    pub(super) fn is_last(&self) -> bool {
+        self.0.leave.is_cancelled()
+    }
+}
 
 impl Drop for Asked {
     fn drop(&mut self) {
@@ -215,6 +239,24 @@ mod tests {
         let gone = [&busy, &early, &late].map(|place| place.guest().leave().is_cancelled());
         assert_eq!(gone, [false, true, false]);
         drop(running);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_gives_way_goes_at_once_and_at_a_stop_everybody_a_moment_later() {
+        let (places, stop) = (Places::new(1), CancellationToken::new());
+        let place = places.take(&stop).await;
+        let early = place.guest().is_asked().is_last();
+        tokio::time::advance(GRACE).await;
+        assert!(places.take(&stop).now_or_never().is_none());
+        let began = Instant::now();
+
+        place.guest().should_go().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        stop.cancel();
+        place.guest().should_go().await;
+
+        assert!(FAREWELL <= began.elapsed());
+        assert!(!early && place.guest().is_asked().is_last());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,11 @@
 //! How does a gateway end, and how does a unix socket?
 
-use std::{fs, io::ErrorKind, os::unix::net::UnixListener, path::Path};
+use std::{
+    fs,
+    io::{ErrorKind, Write as _},
+    os::unix::net::UnixListener,
+    path::Path,
+};
 
 use portaria::app::{App, Ended};
 use serde_json::json;
@@ -68,6 +73,25 @@ async fn a_request_that_has_arrived_when_the_stop_comes_hears_that_it_was_not_se
     assert!(client.is_closed_by_peer().await);
     assert_eq!(gateway.ended().await, Ended::Cleanly);
     assert_eq!(upstream.ledger().only_request().body, message());
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_has_accepted_when_the_stop_comes_is_answered() {
+    let upstream = Upstream::start(Script::serve()).await;
+    let gateway = Running::before(&upstream).await;
+
+    // Without an `await`: to the gateway, all this happens at once.
+    let mut stream = std::net::TcpStream::connect(gateway.address()).unwrap();
+    stream.write_all(&valid()).unwrap();
+    gateway.stop();
+    stream.set_nonblocking(true).unwrap();
+    let mut client = Client::over(TcpStream::from_std(stream).unwrap());
+    let answer = client.read_answer().await;
+
+    assert_eq!(answer.json()["code"], "draining");
+    assert!(client.is_closed_by_peer().await);
+    assert_eq!(gateway.ended().await, Ended::Cleanly);
+    assert_eq!(upstream.ledger().connections(), 0);
 }
 
 #[tokio::test]

@@ -304,7 +304,7 @@ impl Peer {
             tls: None,
             tasks: Tasks::default(),
         };
-        let guest = Arc::new(Guest::new(stop.clone()));
+        let guest = Arc::new(Guest::new(&stop));
         Self {
             pipe,
             served: tokio::spawn(serve(server, theirs, Peer(None), guest)),
