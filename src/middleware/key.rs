@@ -114,20 +114,28 @@ impl Keys {
 
 /// The gate.
 pub fn check(keys: &Arc<Keys>, req: &mut Request) -> Result<(), Problem> {
-    let Some((client, which)) = keys.owner_of(presented(req.headers())?) else {
+    let key = presented(req.headers())?;
+    let trail = Trail::of(req)?;
+    // Whatever is wrong with a key, it takes as long to find out.
+    let now = (keys.now)();
+    let owner = keys.owner_of(key);
+    if let Some((client, which)) = owner {
+        // Noted even if the key is refused now: an operator wants to know whose expired.
+        let _ = trail.client.set(client.clone());
+        let _ = trail.which_key.set(which);
+    }
+    let valid = owner
+        .ok_or(KeyFault::Unknown)
+        .and_then(|(client, _)| is_valid(client, now).map(|()| client));
+    let client = valid.map_err(|fault| {
         let peer = req.extensions().get().copied().unwrap_or(Peer(None));
-        return Err(match keys.failures.count(peer) {
-            Ok(()) => Problem::InvalidKey(KeyFault::Unknown),
+        match keys.failures.count(peer) {
+            Ok(()) => Problem::InvalidKey(fault),
             Err(empty) => Problem::TooManyFailures {
                 retry_after: empty.retry_after,
             },
-        });
-    };
-    let trail = Trail::of(req)?;
-    // Noted even if the key is refused now: an operator wants to know whose expired.
-    let _ = trail.client.set(client.clone());
-    let _ = trail.which_key.set(which);
-    is_valid(client, (keys.now)()).map_err(Problem::InvalidKey)?;
+        }
+    })?;
     let may_call = trail
         .route
         .get()

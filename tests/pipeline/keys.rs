@@ -5,11 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use portaria::gateway_key::KeyHash;
+use portaria::{gateway_key::KeyHash, middleware::key::failures::Peer};
 
 use crate::{
     gateway::{Gateway, Spoil as _, application, noon, post, post_by},
-    support::{Answer, key},
+    support::{Answer, assert_refused, key},
 };
 
 #[tokio::test]
@@ -45,6 +45,31 @@ async fn keys_that_open_nothing_look_the_same_from_outside_and_differ_in_the_met
         );
         assert_eq!(gateway.counted(&counter), count, "{reason}");
     }
+}
+
+#[tokio::test]
+async fn an_address_is_told_to_stop_whatever_is_wrong_with_its_keys_and_a_right_one_passes() {
+    let keys = [("off", "disabled = true"), ("billing", "")];
+    let gateway = Gateway::new(&keys.map(|(name, more)| application(name, more)).concat());
+    let from_one_address = |name: &str| {
+        let mut post = post_by(name);
+        let address = [192, 0, 2, 1].into();
+        post.extensions_mut().insert(Peer(Some(address)));
+        post
+    };
+    let mut codes = Vec::new();
+    for name in ["off", "nobody"].repeat(10) {
+        let answer = gateway.send(from_one_address(name)).await;
+        codes.push(answer.json()["code"].clone());
+    }
+    assert_eq!(codes, ["invalid-key"; 20]);
+
+    for name in ["off", "nobody"] {
+        let answer = gateway.send(from_one_address(name)).await;
+        assert_refused(&answer, 429, "too-many-failures", "not_sent");
+    }
+    let right = gateway.send(from_one_address("billing")).await;
+    assert_eq!(right.status, 200);
 }
 
 #[tokio::test]
