@@ -1,6 +1,7 @@
 //! Would the gateway start, and as what?
 
 use std::{
+    collections::HashMap,
     io::{self, Write},
     time::SystemTime,
 };
@@ -60,7 +61,7 @@ type Entry<'a> = (&'a str, Vec<String>);
 
 impl Summary<'_> {
     fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        let (config, keys) = (self.config, &self.config.keys);
+        let config = self.config;
         let server = &config.server;
         let mut listen: Vec<_> = server.listen.iter().map(ToString::to_string).collect();
         if let Err(too_few) = descriptors::check(server.max_connections, server.max_in_flight) {
@@ -97,10 +98,7 @@ impl Summary<'_> {
                     .chain(self.credentials())
                     .collect(),
             ),
-            (
-                "keys",
-                keys.iter().filter_map(|key| self.key(key)).collect(),
-            ),
+            ("keys", self.keys().collect()),
         ];
 
         let names = sections.iter().flat_map(|(_, entries)| entries);
@@ -156,9 +154,15 @@ impl Summary<'_> {
         })
     }
 
-    fn key<'a>(&self, written: &'a config::Key) -> Option<Entry<'a>> {
-        let mut clients = self.plan.keys.clients();
-        let client = clients.find(|client| *client.name == *written.name)?;
+    fn keys(&self) -> impl Iterator<Item = Entry<'_>> {
+        let clients = self.plan.keys.clients();
+        let by_name: HashMap<&str, &Client> =
+            clients.map(|client| (&*client.name, &**client)).collect();
+        let written = self.config.keys.iter();
+        written.filter_map(move |key| Some(self.key(key, by_name.get(&*key.name)?)))
+    }
+
+    fn key<'a>(&self, written: &'a config::Key, client: &Client) -> Entry<'a> {
         let rate = match written.rate_limit {
             Some(rate) => limit(rate),
             None => "no rate limit".to_owned(),
@@ -179,7 +183,7 @@ impl Summary<'_> {
                 lines.push(format!("for pages of {}{mode}", domains.join(", ")));
             }
         }
-        Some((&written.name, lines))
+        (&written.name, lines)
     }
 
     fn state(&self, client: &Client) -> String {

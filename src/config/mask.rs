@@ -123,7 +123,7 @@ fn in_credentials(text: &str) -> Vec<Range<usize>> {
     for line in runs(text, |c| c != '\n') {
         let shown = text[line.clone()].trim_start();
         let first = first_word(shown.trim_start_matches(['[', '"', '\'']));
-        let opens = strsim::damerau_levenshtein(first, "credentials") <= 2;
+        let opens = is_near(first, "credentials", 2);
         if shown.starts_with('[') {
             is_inside = opens;
             continue;
@@ -191,19 +191,19 @@ fn value_end(text: &str) -> usize {
     let Some(quote) = text.chars().next().filter(|c| *c == '"' || *c == '\'') else {
         return line;
     };
-    // Broken in two by mistake, it goes on in the next line, but not in the next section.
-    let section = ["\n\n", "\n\r\n", "\n["]
-        .iter()
-        .filter_map(|end| text.find(end));
-    let section = section.min().unwrap_or(text.len());
     let mut is_escaped = false;
-    for (at, c) in text[..section].char_indices().skip(1) {
+    for (at, c) in text.char_indices().skip(1) {
         if c == quote && !is_escaped {
             return at + 1;
         }
+        // Broken in two by mistake, it goes on in the next line, but not in the next section.
+        let ends = |section| text[at..].starts_with(section);
+        if c == '\n' && ["\n\n", "\n\r\n", "\n["].into_iter().any(ends) {
+            return at;
+        }
         is_escaped = c == '\\' && quote == '"' && !is_escaped;
     }
-    section
+    text.len()
 }
 
 /// The part of a value that is to be hidden: what stands between its quotes, unless
@@ -240,7 +240,7 @@ fn holds_secret(path: &Path) -> bool {
 
 /// The one field of a credential that may be shown.
 fn is_origin(name: &str) -> bool {
-    strsim::damerau_levenshtein(name, "origin") <= 2
+    is_near(name, "origin", 2)
 }
 
 /// Whether a field of that name holds a secret, be it misspelt or of our invention.
@@ -261,7 +261,14 @@ fn names_secret(name: &str) -> bool {
         || name.ends_with("key")
         || [("token", 2), ("next_token", 3), ("hash", 1), ("hashes", 2)]
             .iter()
-            .any(|(word, far)| strsim::damerau_levenshtein(word, &name) <= *far)
+            .any(|(word, far)| is_near(word, &name, *far))
+}
+
+/// Whether so many typing mistakes make the one of the other.
+fn is_near(one: &str, other: &str, far: usize) -> bool {
+    // Each changes the length by one at most, and a file has many words.
+    let length = |word: &str| word.chars().count();
+    length(one).abs_diff(length(other)) <= far && strsim::damerau_levenshtein(one, other) <= far
 }
 
 fn is_hash(text: &str) -> bool {

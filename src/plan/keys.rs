@@ -1,7 +1,7 @@
 //! Who may call, and from which pages?
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -31,13 +31,11 @@ impl Judge<'_> {
                 .hint("`portaria key new --name NAME` makes one, with the lines to paste here");
         }
         let mut by_hash: HashMap<KeyHash, Arc<Client>> = HashMap::new();
+        let mut names = HashSet::new();
         for (index, written) in self.config.keys.iter().enumerate() {
             let at = Path::new("keys").index(index);
             self.check_name(at.clone().key("name"), &written.name);
-            if self.config.keys[..index]
-                .iter()
-                .any(|other| other.name == written.name)
-            {
+            if !names.insert(&written.name) {
                 self.mistakes
                     .add(
                         at.clone().key("name"),
