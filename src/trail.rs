@@ -128,8 +128,8 @@ pub struct Trail {
     pub body_sha256: OnceLock<[u8; 32]>,
     /// Where the upstream's answer departs from what is documented.
     pub surprises: OnceLock<Vec<Surprise>>,
-    /// The generation of the token that it was sent with last.
-    pub generation: AtomicU32,
+    /// The generation of the token that it was sent with last; 0 before there was one.
+    generation: AtomicU32,
     /// What rules in `report` mode would have refused it for.
     reported: Mutex<Vec<&'static str>>,
     /// The step it has reached.
@@ -237,6 +237,16 @@ impl Trail {
     pub fn reported(&self) -> Vec<&'static str> {
         let reported = self.reported.lock();
         reported.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes with which token it is sent.
+    pub fn sent_with(&self, generation: u32) {
+        self.generation.store(generation, Ordering::Relaxed);
+    }
+
+    /// The generation of the token that it was sent with last.
+    pub fn generation(&self) -> Option<u32> {
+        Some(self.generation.load(Ordering::Relaxed)).filter(|known| 0 < *known)
     }
 
     /// Notes that the first byte may be on its way to the upstream.

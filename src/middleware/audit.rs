@@ -46,6 +46,8 @@ struct Line<'a> {
     route: Option<&'a str>,
     key: Option<&'a str>,
     credential: Option<&'a str>,
+    /// Which of its tokens was sent.
+    generation: Option<u32>,
     chat: Option<String>,
     body_bytes: Option<usize>,
     body_sha256: Option<String>,
@@ -72,6 +74,7 @@ pub fn write(audit: &Audit, trail: &Trail, response: &mut Response) {
         route: trail.route.get().map(|route| &**route),
         key: client.map(|client| &*client.name),
         credential: client.map(|client| &*client.credential.name),
+        generation: trail.generation(),
         chat: trail.chat.get().map(ToString::to_string),
         body_bytes: trail.body_size.get().copied(),
         body_sha256: trail.body_sha256.get().map(hexadecimal),

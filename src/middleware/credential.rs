@@ -130,7 +130,7 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
     let count = credential.tokens.len();
     for index in (0..count).map(|offset| (first + offset) % count) {
         let token = &credential.tokens[index];
-        trail.generation.store(*token.generation, Ordering::Relaxed);
+        trail.sent_with(*token.generation);
         let outgoing = || {
             headers::outgoing(&head, &trail, &path, message.bytes(), |fields| {
                 add_origin(fields, &credential.origin, &head.headers);

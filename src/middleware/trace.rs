@@ -5,10 +5,7 @@
 //! exception is the host of an `Origin` that the domain rule refused, which an
 //! operator needs to see.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http_body::Body as _;
 
@@ -30,7 +27,6 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
     let route = trail.route.get().map(|route| &**route);
     let key = trail.client.get().map(|client| &*client.name);
     let chat = trail.chat.get().map(tracing::field::display);
-    let generation = Some(trail.generation.load(Ordering::Relaxed)).filter(|known| 0 < *known);
     let body_bytes = trail.body_size.get();
     let answer_bytes = response.body().size_hint().exact();
     let idempotency = trail.idempotency.get().map(|verdict| verdict.name());
@@ -61,7 +57,7 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
                 duration_ms = milliseconds(durations.total),
                 upstream_ms = milliseconds(durations.upstream),
                 own_ms = milliseconds(durations.own),
-                generation,
+                generation = trail.generation(),
                 body_bytes,
                 answer_bytes,
                 idempotency,

@@ -52,6 +52,7 @@ async fn every_decision_is_one_line_without_what_was_said() {
         "route": "interactive",
         "key": "billing",
         "credential": "main",
+        "generation": 1,
         "chat": CHAT,
         "body_bytes": message_saying("canary").len(),
         "body_sha256": hash,
