@@ -32,6 +32,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub(crate) use self::context::TRACEPARENT;
 pub use self::context::TraceId;
 use self::{
     context::{Parent, SAMPLED},

@@ -26,7 +26,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use portaria::app::App;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinSet};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -213,6 +216,30 @@ async fn a_handshake_that_is_not_finished_is_cut() {
         client.send(start).await;
 
         assert!(client.is_closed_by_peer().await);
+    }
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_for_new_connections_and_breaks_no_other() {
+    let authority = Authority::new();
+    let (_upstream, home) = gateway().await;
+    let [old, new] = [2100, 2101].map(|year| authority.issue(NAME, year));
+    old.install(&home);
+    home.speak_tls();
+    let gateway = Running::at(&home, []).await;
+    let client = || authority.client(None, &["http/1.1"]);
+    let before = connect(gateway.address(), client()).await.unwrap();
+    assert_eq!(certificate_of(&before), old.der());
+    let mut before = Client::over(before);
+    assert_eq!(before.exchange(request()).await.status, 200);
+
+    new.install(&home);
+    assert_eq!(gateway.reload().await.status, 200);
+
+    let after = connect(gateway.address(), client()).await.unwrap();
+    assert_eq!(certificate_of(&after), new.der());
+    for mut client in [before, Client::over(after)] {
+        assert_eq!(client.exchange(request()).await.status, 200);
     }
 }
 
@@ -574,6 +601,12 @@ async fn connect(address: SocketAddr, client: ClientConfig) -> io::Result<TlsStr
     let name = ServerName::try_from(NAME).unwrap();
     let handshake = TlsConnector::from(Arc::new(client)).connect(name, tcp);
     within("a handshake", handshake).await
+}
+
+/// The certificate that the gateway has shown.
+fn certificate_of(tls: &TlsStream<TcpStream>) -> CertificateDer<'static> {
+    let (_, session) = tls.get_ref();
+    session.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
 /// A client that speaks HTTP/2.

@@ -9,12 +9,15 @@ use std::time::Duration;
 use ::http::{HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::middleware::{
-    answer::{PORTARIA_DELIVERY, RATELIMIT, RATELIMIT_POLICY},
-    domain::{Domain, Origin},
-    idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED},
-    key::X_PORTARIA_KEY,
-    request_id::X_REQUEST_ID,
+use crate::{
+    middleware::{
+        answer::{PORTARIA_DELIVERY, RATELIMIT, RATELIMIT_POLICY},
+        domain::{Domain, Origin},
+        idempotency::{IDEMPOTENCY_KEY, IDEMPOTENT_REPLAYED},
+        key::X_PORTARIA_KEY,
+        request_id::X_REQUEST_ID,
+    },
+    traces::TRACEPARENT,
 };
 
 /// How long a browser may remember a preflight.
@@ -50,6 +53,7 @@ impl Cors {
                 X_PORTARIA_KEY,
                 X_REQUEST_ID,
                 IDEMPOTENCY_KEY,
+                TRACEPARENT,
             ])
             .expose_headers([
                 header::RETRY_AFTER,

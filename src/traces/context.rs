@@ -8,7 +8,8 @@ use std::fmt;
 
 use ::http::{HeaderMap, HeaderName};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The field that says it.
+pub(crate) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The bit of the flags that says that the trace is recorded.
 pub(super) const SAMPLED: u8 = 1;

@@ -446,6 +446,8 @@ async fn a_401_is_tried_once_more_with_the_next_token() {
     let gateway = Running::at(&home, [("CREDENTIALS__MAIN__NEXT_TOKEN", &*next)]).await;
 
     let first = gateway.exchange(saying("first")).await;
+    home.set_up_server("request_timeout = '29s'");
+    assert_eq!(gateway.reload().await.status, 200);
     let second = gateway.exchange(saying("second")).await;
 
     assert_eq!((first.status, second.status), (200, 200));
@@ -455,7 +457,7 @@ async fn a_401_is_tried_once_more_with_the_next_token() {
         .iter()
         .map(|request| request.header("Authorization"))
         .collect();
-    // The second message begins with the token that was accepted.
+    // The second message begins with the token that was accepted, a reload or not.
     let (old, new) = (format!("Bearer {TOKEN}"), "Bearer the-next-token");
     assert_eq!(tokens, [&*old, new, new]);
 }

@@ -26,7 +26,12 @@ async fn a_preflight_is_answered_without_a_key_and_for_known_pages_alone() {
     assert_eq!(known.header("access-control-allow-methods"), Some("POST"));
     assert_eq!(known.header("access-control-max-age"), Some("600"));
     let allowed = known.header("access-control-allow-headers").unwrap();
-    for name in ["authorization", "x-portaria-key", "content-type"] {
+    for name in [
+        "authorization",
+        "x-portaria-key",
+        "content-type",
+        "traceparent",
+    ] {
         assert!(allowed.contains(name), "{allowed}");
     }
     assert_eq!(known.header("access-control-allow-credentials"), None);

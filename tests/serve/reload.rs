@@ -3,6 +3,7 @@
 use std::fs;
 
 use serde_json::{Value, json};
+use tokio::net::UnixDatagram;
 
 use crate::support::*;
 
@@ -234,6 +235,42 @@ async fn a_hangup_reloads_the_process_and_does_not_end_it() {
     assert!(!told.contains("secret"), "{told}");
     assert_eq!(client.exchange(&request).await.status, 200);
     process.signal("TERM");
+    assert_eq!(process.exit().await.status.code(), Some(0));
+}
+
+/// As with `Type=notify-reload` and `WatchdogSec=` in a unit.
+#[tokio::test]
+async fn a_supervisor_hears_that_it_serves_lives_reloads_and_stops() {
+    let home = Home::new("http://127.0.0.1:1");
+    let path = home.path("notify.sock");
+    let supervisor = UnixDatagram::bind(&path).unwrap();
+    let mut command = Portaria::serve(&home);
+    command.env("NOTIFY_SOCKET", &path);
+    command.env("WATCHDOG_USEC", "1000000");
+    let process = Portaria::start(command);
+
+    // Whatever else it says in between.
+    let hears = async |words: &str| {
+        within(words, async {
+            let mut said = [0; 256];
+            loop {
+                let length = supervisor.recv(&mut said).await.unwrap();
+                let said = str::from_utf8(&said[..length]).unwrap();
+                if said.lines().any(|line| line.starts_with(words)) {
+                    return said.to_owned();
+                }
+            }
+        })
+        .await
+    };
+    hears("READY=1").await;
+    hears("WATCHDOG=1").await;
+    process.signal("HUP");
+    let reloading = hears("RELOADING=1").await;
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    hears("READY=1").await;
+    process.signal("TERM");
+    hears("STOPPING=1").await;
     assert_eq!(process.exit().await.status.code(), Some(0));
 }
 

@@ -204,6 +204,46 @@ async fn what_a_collector_does_not_take_is_counted_and_disturbs_nobody() {
 }
 
 #[tokio::test]
+async fn a_collector_that_is_away_for_a_while_misses_nothing() {
+    let answers = [Answer::new(503), Answer::new(200)];
+    let collector = Upstream::start(Script::answers(answers)).await;
+    let upstream = Upstream::start(Script::serve()).await;
+    let home = home(&collector, &upstream.url(), 1.0);
+    let gateway = Running::at(&home, []).await;
+
+    let request = post(CHAT, &key("billing")).to_bytes();
+    assert_eq!(gateway.exchange(request).await.status, 200);
+    gateway
+        .await_metric("portaria_traces_total{result=\"exported\"} 1")
+        .await;
+
+    let [first, again] = &collector.ledger().requests()[..] else {
+        panic!("{}", collector.ledger().report())
+    };
+    assert_eq!(first.body, again.body);
+}
+
+/// With a certificate that one of the system's authorities has signed.
+#[tokio::test]
+async fn a_collector_may_speak_tls() {
+    let collector = Upstream::start_tls(&["127.0.0.1"], Script::serve()).await;
+    let upstream = Upstream::start(Script::serve()).await;
+    let home = home(&collector, &upstream.url(), 1.0);
+    let authorities = home.write("authorities.pem", collector.ca());
+    let mut command = Portaria::serve(&home);
+    command.env("SSL_CERT_FILE", authorities);
+    let process = Portaria::start(command);
+
+    let mut client = Client::connect(process.address().await).await;
+    let request = post(CHAT, &key("billing")).to_bytes();
+    assert_eq!(client.exchange(request).await.status, 200);
+    process.signal("TERM");
+    assert_eq!(process.exit().await.status.code(), Some(0));
+
+    assert!(!told(&collector).is_empty());
+}
+
+#[tokio::test]
 async fn a_duration_shows_a_trace_that_took_so_long() {
     let collector = Upstream::start(Script::serve()).await;
     let upstream = Upstream::start(Script::serve()).await;
