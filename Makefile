@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check package bench bench-quick stages counts soak overload sigterms \
-	kills reloads names guesses startup memory fuzz prepare
+	kills reloads replicas names guesses startup memory fuzz prepare
 
 # How much the rigs do; `make soak MESSAGES=20000` is a quick look.
 MESSAGES = 1000000
@@ -77,6 +77,9 @@ sigterms: prepare ## Stop COUNT gateways under load: is no answer lost?
 
 reloads: prepare ## Reload RELOADS times under load: does a message fail, does anything grow?
 	cargo bench --locked --quiet --bench rigs -- reloads $(RELOADS)
+
+replicas: prepare ## Run three with one Redis, and take it away: are they as one?
+	cargo bench --locked --quiet --bench rigs -- replicas
 
 guesses: prepare ## Try GUESSES wrong keys: does the time tell how wrong they are, and does memory grow?
 	cargo bench --locked --quiet --bench rigs -- guesses $(GUESSES)

@@ -6,12 +6,13 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
 };
 
 use memchr::memmem;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpSocket, TcpStream, UnixStream},
 };
 
 use crate::support::{CHAT, key};
@@ -42,22 +43,27 @@ pub(crate) struct Template {
 impl Template {
     /// With the key of "billing".
     pub(crate) fn new() -> Self {
-        Self::with("")
+        Self::of("billing")
     }
 
-    /// The same, each message with its number as its `Idempotency-Key`.
+    /// With the key of this application.
+    pub(crate) fn of(application: &str) -> Self {
+        Self::with(application, "")
+    }
+
+    /// With the key of "billing", each message with its number as its `Idempotency-Key`.
     pub(crate) fn named() -> Self {
-        Self::with(&format!("Idempotency-Key: {:0DIGITS$}\r\n", 0))
+        Self::with("billing", &format!("Idempotency-Key: {:0DIGITS$}\r\n", 0))
     }
 
-    fn with(field: &str) -> Self {
+    fn with(application: &str, field: &str) -> Self {
         // The text comes first, so that half a body tells its number.
         let body = r#"{"body":{"text":"Mensagem 000000000000: podemos confirmar a entrega?"},"interactive_type":"button","action":{"buttons":[{"id":"confirm","title":"Confirmar"},{"id":"change","title":"Mudar a data"}]}}"#;
         let bytes = format!(
             "POST /integrations/external/chats/{CHAT}/messages/interactive HTTP/1.1\r\n\
              Host: portaria.test\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\n{field}Content-Length: {}\r\n\r\n{body}",
-            key("billing"),
+            key(application),
             body.len()
         )
         .into_bytes();
@@ -121,18 +127,30 @@ pub(crate) enum Ended {
 
 /// A connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     unread: Vec<u8>,
 }
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
+        Ok(Self::over(stream))
+    }
+
+    pub(crate) async fn connect_unix(path: &Path) -> io::Result<Self> {
+        Ok(Self::over(UnixStream::connect(path).await?))
+    }
+
+    /// Takes a connection of any kind.
+    pub(crate) fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        Self {
+            stream: Box::new(stream),
             unread: Vec::new(),
-        })
+        }
     }
 
     /// Connects from this address, one of our own.
@@ -141,10 +159,7 @@ impl Client {
         socket.bind((source, 0).into()).unwrap();
         let stream = socket.connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        Self {
-            stream,
-            unread: Vec::new(),
-        }
+        Self::over(stream)
     }
 
     /// Sends bytes that are not a whole request.

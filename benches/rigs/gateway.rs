@@ -14,10 +14,10 @@ use std::{
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::{
-    support::{Home, Portaria},
+    support::{self, Home, Portaria},
     upstream::Upstream,
 };
 
@@ -98,6 +98,20 @@ per_chat = { rate = "1000000/s", burst = 1000000 }"#,
     /// Where operators look.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Waits until one of its metrics says so.
+    pub(crate) async fn await_metric(&self, line: &str) {
+        let mut operator = support::Client::connect(self.admin_address).await;
+        loop {
+            let request = "GET /metrics HTTP/1.1\r\nHost: portaria.test\r\n\r\n";
+            let page = operator.exchange(request).await.body;
+            if str::from_utf8(&page).unwrap().lines().any(|it| it == line) {
+                return;
+            }
+            // It has other work, too.
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Where its files are.

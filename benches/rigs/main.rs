@@ -4,8 +4,8 @@
 //! test should: [`soak`] (is every message delivered once?), [`overload`] (what is left
 //! when ten times too much comes?), [`sigterms`] (does a stop lose an answer?), [`kills`]
 //! (does a kill make a message go out twice?), [`reloads`] (does a reload lose
-//! anything?), [`guesses`] (what does a wrong key tell?),
-//! [`startup`] (how soon is it ready?) and [`memory`] (what does each thing take that it
+//! anything?), [`replicas`] (are three gateways one?), [`guesses`] (what does a wrong key
+//! tell?), [`startup`] (how soon is it ready?) and [`memory`] (what does each thing take that it
 //! remembers?). Each prints its figures, and fails when a promise is broken. [`names`] only
 //! measures: what does an `Idempotency-Key` cost?
 //!
@@ -35,6 +35,7 @@ mod names;
 mod overload;
 mod prompt;
 mod reloads;
+mod replicas;
 mod report;
 mod sigterms;
 mod soak;
@@ -56,6 +57,7 @@ async fn main() -> ExitCode {
         ["reloads", count] => reloads::run(number(count), &mut report).await,
         ["names", count] => names::run(number(count), &mut report).await,
         ["kills", count] => kills::run(number(count), &mut report).await,
+        ["replicas"] => replicas::run(&mut report).await,
         ["startup", count] => startup::run(number(count), &mut report).await,
         ["memory"] => memory::run(&mut report).await,
         // For `benches/peers`: prints where it listens, and nothing else.
@@ -65,7 +67,9 @@ async fn main() -> ExitCode {
         }
         _ => {
             report.title("rigs: soak MESSAGES, overload SECONDS, sigterms COUNT, kills COUNT,");
-            report.line("reloads COUNT, guesses COUNT, names MESSAGES, startup COUNT or memory");
+            report.line(
+                "reloads COUNT, replicas, guesses COUNT, names MESSAGES, startup COUNT or memory",
+            );
             return ExitCode::SUCCESS;
         }
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 const KEYS: usize = 10_000;
-const CHATS: usize = 100_000;
+const CHATS: usize = 500_000;
 const CONNECTIONS: usize = 10_000;
 /// How many applications send at once.
 const APPLICATIONS: usize = 32;

@@ -1,7 +1,7 @@
 //! What does a name cost a message?
 //!
 //! The same messages go through gateways that keep their records in different places, one
-//! after the other: without names, in memory, in a file.
+//! after the other: without names, in memory, in a file, in a Redis.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,6 +15,7 @@ use crate::{
     gateway::Gateway,
     ledger::Ledger,
     report::{Report, percentile},
+    support::Redis,
     upstream::{Manners, Upstream},
 };
 
@@ -30,6 +31,12 @@ pub(crate) async fn run(count: usize, report: &mut Report) {
         "{count} messages of {CONNECTIONS} applications, past an upstream that answers at once"
     ));
     let each = count / CONNECTIONS + WARM_UP;
+    let redis = Redis::start().await;
+    let settings = redis.settings("1");
+    let [.., (_, url)] = settings[..] else {
+        unreachable!("its address comes last")
+    };
+    let in_redis = format!("store = 'redis'\n[redis]\nurl = '{url}'");
     for (name, template, store) in [
         ("without names", Template::new(), ""),
         ("names in memory", Template::named(), "store = 'local'"),
@@ -38,6 +45,7 @@ pub(crate) async fn run(count: usize, report: &mut Report) {
             Template::named(),
             "store = 'file:sent.redb'",
         ),
+        ("names in Redis", Template::named(), &in_redis),
     ] {
         let ledger = Arc::new(Ledger::new(CONNECTIONS * each));
         let upstream = Upstream::start(Manners::Prompt, ledger.clone()).await;

@@ -3,7 +3,12 @@
 //! On plain sockets, well or badly. Whatever it reads is in the ledger before it does
 //! anything about it.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
 
 use memchr::memmem;
 use tokio::{
@@ -39,6 +44,8 @@ pub(crate) enum Manners {
     /// One message in a hundred meets each [`Act`] but the first, and now and then it
     /// is away: its port refuses, connections that wait for a message are closed.
     Faulty,
+    /// It answers at once, those who come with one of these tokens.
+    Strict(Arc<RwLock<Vec<String>>>),
 }
 
 /// What it does with one message.
@@ -55,10 +62,11 @@ pub(crate) enum Act {
     Answers500,
     Answers503,
     AnswersSlowly,
+    Answers401,
 }
 
 impl Act {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Answers,
         Self::ResetsUnread,
         Self::ResetsMidway,
@@ -69,6 +77,7 @@ impl Act {
         Self::Answers500,
         Self::Answers503,
         Self::AnswersSlowly,
+        Self::Answers401,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -83,6 +92,7 @@ impl Act {
             Self::Answers500 => "answers 500",
             Self::Answers503 => "answers 503",
             Self::AnswersSlowly => "answers byte by byte",
+            Self::Answers401 => "answers 401",
         }
     }
 }
@@ -185,14 +195,17 @@ impl Connection {
             if is_closed {
                 return Ok(());
             }
-            let act = self.choose();
+            let mut act = self.choose();
             if act == Act::ResetsUnread {
                 return self.stream.set_zero_linger();
             }
             if act == Act::ResetsMidway {
                 return self.read_part(act).await;
             }
-            let number = self.read_message().await?;
+            let (number, knows_us) = self.read_message().await?;
+            if !knows_us {
+                act = Act::Answers401;
+            }
             self.ledger.note_whole(number, act);
             match act {
                 Act::Answers => {
@@ -212,6 +225,7 @@ impl Connection {
                 Act::AnswersHalf => {
                     return self.stream.write_all(&ANSWER[..ANSWER.len() - 9]).await;
                 }
+                Act::Answers401 => self.stream.write_all(UNAUTHORIZED).await?,
                 Act::Answers500 => self.stream.write_all(FAILURE).await?,
                 Act::Answers503 => self.stream.write_all(UNAVAILABLE).await?,
                 Act::AnswersSlowly => {
@@ -233,13 +247,15 @@ impl Connection {
                 drawn @ 1..10 => Act::ALL[drawn],
                 _ => Act::Answers,
             },
-            Manners::Prompt | Manners::Unhurried(_) | Manners::Busy(..) => Act::Answers,
+            Manners::Prompt | Manners::Unhurried(_) | Manners::Busy(..) | Manners::Strict(_) => {
+                Act::Answers
+            }
         }
     }
 
     async fn take_time(&mut self) {
         match &self.manners {
-            Manners::Prompt | Manners::Faulty => {}
+            Manners::Prompt | Manners::Faulty | Manners::Strict(_) => {}
             Manners::Unhurried(most) => {
                 let micros = usize::try_from(most.as_micros()).unwrap();
                 let micros = u64::try_from(self.random.below(micros)).unwrap();
@@ -263,15 +279,25 @@ impl Connection {
         }
     }
 
-    /// Reads one message whole; returns its number.
-    async fn read_message(&mut self) -> io::Result<usize> {
+    /// Reads one message whole; returns its number, and whether its token is one of ours.
+    async fn read_message(&mut self) -> io::Result<(usize, bool)> {
         loop {
             if let Some(length) = message_length(&self.unread)
                 && self.unread.len() >= length
             {
-                let number = number_in(&self.unread[..length]).expect("only our messages come");
+                let message = &self.unread[..length];
+                let number = number_in(message).expect("only our messages come");
+                let knows_us = match &self.manners {
+                    Manners::Strict(tokens) => tokens.read().unwrap().iter().any(|token| {
+                        memmem::find(message, format!("Bearer {token}\r\n").as_bytes()).is_some()
+                    }),
+                    Manners::Prompt
+                    | Manners::Unhurried(_)
+                    | Manners::Busy(..)
+                    | Manners::Faulty => true,
+                };
                 self.unread.drain(..length);
-                return Ok(number);
+                return Ok((number, knows_us));
             }
             self.read(16 * 1024).await?;
         }
@@ -302,6 +328,7 @@ fn message_length(bytes: &[u8]) -> Option<usize> {
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n\
     {\"total\":1,\"records\":[{\"id\":\"3c90c3cc-0d44-4b50-8888-8dd25736052a\",\"from_me\":true,\"status\":\"sent\"}]}";
+const UNAUTHORIZED: &[u8] = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
 const FAILURE: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n";
 const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
