@@ -104,8 +104,8 @@ pub struct Trail {
     pub trace: Option<Box<Trace>>,
     /// By when it must be answered.
     pub deadline: Instant,
-    /// The language of its refusals.
-    pub language: Language,
+    /// Its `Accept-Language`.
+    pub accepted_languages: Vec<HeaderValue>,
     /// The name of its route.
     pub route: OnceLock<Arc<str>>,
     /// The chat that its path names.
@@ -144,7 +144,7 @@ pub struct Trail {
 
 impl Trail {
     /// The trail of a request that begins now.
-    pub fn begin(id: Uuid, language: Language, request_timeout: Duration) -> Self {
+    pub fn begin(id: Uuid, request_timeout: Duration) -> Self {
         let started = Instant::now();
         Self {
             id,
@@ -152,7 +152,7 @@ impl Trail {
             started,
             trace: None,
             deadline: started + request_timeout,
-            language,
+            accepted_languages: Vec::new(),
             route: OnceLock::new(),
             chat: OnceLock::new(),
             client: OnceLock::new(),
@@ -182,6 +182,11 @@ impl Trail {
         req.extensions()
             .get()
             .ok_or_else(|| Problem::bug("a request without a trail"))
+    }
+
+    /// The language of its refusals.
+    pub fn language(&self) -> Language {
+        Language::preferred(&self.accepted_languages)
     }
 
     /// The owner of its key.

@@ -10,6 +10,7 @@
 //! An answer that holds the token is not passed on.
 
 use std::{
+    fmt,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -68,7 +69,16 @@ pub struct Token {
     /// Until when it is valid. None: for all that is known, for ever.
     pub expires_at: Option<SystemTime>,
     field: HeaderValue,
-    secret: SecretString,
+    trap: Trap,
+}
+
+/// Finds a token in what comes back.
+struct Trap(memmem::Finder<'static>);
+
+impl fmt::Debug for Trap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trap")
+    }
 }
 
 impl Credential {
@@ -99,7 +109,7 @@ impl Token {
             generation,
             expires_at: jwt::expires_at(secret.expose_secret()),
             field,
-            secret,
+            trap: Trap(memmem::Finder::new(secret.expose_secret()).into_owned()),
         })
     }
 }
@@ -206,9 +216,7 @@ fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 /// The answer, if no token is in it.
 fn without_token(answer: Response, tokens: &[Token]) -> Result<Response, Problem> {
     let body = answer.body().bytes().unwrap_or_default();
-    let is_in = |token: &Token, bytes: &[u8]| {
-        memmem::find(bytes, token.secret.expose_secret().as_bytes()).is_some()
-    };
+    let is_in = |token: &Token, bytes: &[u8]| token.trap.0.find(bytes).is_some();
     let shows_one = tokens.iter().any(|token| {
         is_in(token, &body)
             || answer

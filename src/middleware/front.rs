@@ -101,13 +101,13 @@ fn check_target(method: &Method, uri: &Uri) -> Result<(), Problem> {
     if uri.query().is_some() {
         return Err(malformed(RequestFault::Query));
     }
-    for segment in uri.path()[1..].split('/') {
+    for segment in uri.path().as_bytes()[1..].split(|byte| *byte == b'/') {
         // The root is the one path that may end in nothing.
         let is_empty = segment.is_empty() && uri.path() != "/";
         let is_plain = segment
-            .bytes()
+            .iter()
             .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\' | b';'));
-        if is_empty || segment == "." || segment == ".." || !is_plain {
+        if is_empty || segment == b"." || segment == b".." || !is_plain {
             return Err(malformed(RequestFault::PathForm));
         }
     }

@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use ::http::{HeaderName, HeaderValue};
+use ::http::{HeaderName, HeaderValue, header};
 use tower::{Layer, Service, layer::layer_fn};
 use uuid::Uuid;
 
-use crate::{http::Request, language::Language, traces::Tracer, trail::Trail};
+use crate::{http::Request, traces::Tracer, trail::Trail};
 
 /// The field that names a request.
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -49,9 +49,11 @@ impl<I: Service<Request>> Service<Request> for Named<I> {
     }
 
     fn call(&mut self, mut req: Request) -> Self::Future {
-        let language = Language::preferred(req.headers());
         let id = Uuid::now_v7();
-        let mut trail = Trail::begin(id, language, self.request_timeout);
+        let mut trail = Trail::begin(id, self.request_timeout);
+        // Looked into when something is refused.
+        let languages = req.headers().get_all(header::ACCEPT_LANGUAGE);
+        trail.accepted_languages = languages.iter().cloned().collect();
         let tracer = self.tracer.as_ref();
         trail.trace = tracer.map(|tracer| Box::new(tracer.begin(&req, id)));
         trail.client_request_id = req

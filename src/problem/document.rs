@@ -69,7 +69,8 @@ impl Problem {
     /// The answer that the client gets. The problem itself rides along as an
     /// extension, for what logs and counts.
     pub fn into_response(self, trail: &Trail, path: &str) -> Response {
-        let document = self.document(trail, path);
+        let language = trail.language();
+        let document = self.document(trail, language, path);
         // Strings and numbers can always be written.
         let text = serde_json::to_string(&document).unwrap_or_default();
         let mut response = Response::new(Body::full(text));
@@ -79,7 +80,7 @@ impl Problem {
         fields.insert(header::CACHE_CONTROL, NO_STORE);
         fields.insert(
             header::CONTENT_LANGUAGE,
-            HeaderValue::from_static(trail.language.tag()),
+            HeaderValue::from_static(language.tag()),
         );
         if let Some(seconds) = self.retry_after() {
             fields.insert(header::RETRY_AFTER, seconds.into());
@@ -100,9 +101,8 @@ impl Problem {
         response
     }
 
-    fn document<'a>(&self, trail: &Trail, path: &'a str) -> Document<'a> {
+    fn document<'a>(&self, trail: &Trail, language: Language, path: &'a str) -> Document<'a> {
         let code = self.code();
-        let language = trail.language;
         let (mut upstream_status, mut errors) = (None, None);
         if let Self::UpstreamAnswerRefused { status, .. } = self {
             upstream_status = Some(status.as_u16());

@@ -35,34 +35,41 @@ where
     fn format_event(
         &self,
         _context: &FmtContext<'_, S, N>,
-        mut line: Writer<'_>,
+        mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
         let metadata = event.metadata();
-        line.write_str("{\"timestamp\":\"")?;
-        SystemTime.format_time(&mut line)?;
-        line.write_str("\",\"level\":\"")?;
-        line.write_str(metadata.level().as_str())?;
-        line.write_char('"')?;
+        // In one piece: each call of the writer costs as much as some dozen bytes.
+        let mut line = String::with_capacity(USUAL);
+        line.push_str("{\"timestamp\":\"");
+        SystemTime.format_time(&mut Writer::new(&mut line))?;
+        line.push_str("\",\"level\":\"");
+        line.push_str(metadata.level().as_str());
+        line.push('"');
         let mut members = Members {
-            line: line.by_ref(),
+            line,
             result: Ok(()),
         };
         event.record(&mut members);
-        members.result?;
-        line.write_str(",\"target\":\"")?;
-        Escaping(line.by_ref()).write_str(metadata.target())?;
-        line.write_str("\"}\n")
+        let Members { mut line, result } = members;
+        result?;
+        line.push_str(",\"target\":\"");
+        Escaping(&mut line).write_str(metadata.target())?;
+        line.push_str("\"}\n");
+        writer.write_str(&line)
     }
 }
 
+/// Most lines have no more bytes.
+const USUAL: usize = 1024;
+
 /// Writes fields as members.
-struct Members<'w> {
-    line: Writer<'w>,
+struct Members {
+    line: String,
     result: fmt::Result,
 }
 
-impl Members<'_> {
+impl Members {
     fn member(&mut self, field: &Field, value: fmt::Arguments<'_>) {
         self.result = self.result.and_then(|()| {
             self.name(field)?;
@@ -70,23 +77,29 @@ impl Members<'_> {
         });
     }
 
-    fn string(&mut self, field: &Field, write: impl FnOnce(&mut Escaping<'_>) -> fmt::Result) {
+    fn string(
+        &mut self,
+        field: &Field,
+        write: impl FnOnce(&mut Escaping<&mut String>) -> fmt::Result,
+    ) {
         self.result = self.result.and_then(|()| {
             self.name(field)?;
-            self.line.write_char('"')?;
-            write(&mut Escaping(self.line.by_ref()))?;
-            self.line.write_char('"')
+            self.line.push('"');
+            write(&mut Escaping(&mut self.line))?;
+            self.line.push('"');
+            Ok(())
         });
     }
 
     fn name(&mut self, field: &Field) -> fmt::Result {
-        self.line.write_str(",\"")?;
-        Escaping(self.line.by_ref()).write_str(field.name())?;
-        self.line.write_str("\":")
+        self.line.push_str(",\"");
+        Escaping(&mut self.line).write_str(field.name())?;
+        self.line.push_str("\":");
+        Ok(())
     }
 }
 
-impl Visit for Members<'_> {
+impl Visit for Members {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.string(field, |text| write!(text, "{value:?}"));
     }
@@ -117,8 +130,9 @@ impl Visit for Members<'_> {
         let thousandths = (value * 1000.0).round();
         if (0.0..1e12).contains(&thousandths) && thousandths / 1000.0 == value {
             let thousandths = thousandths as u64;
-            let (units, rest) = (thousandths / 1000, thousandths % 1000);
-            self.member(field, format_args!("{units}.{rest:03}"));
+            self.member(field, format_args!("{}.", thousandths / 1000));
+            let digit = |unit| char::from(b'0' + (thousandths / unit % 10) as u8);
+            self.line.extend([100, 10, 1].map(digit));
         } else if value.is_finite() {
             self.member(field, format_args!("{value:?}"));
         } else {
@@ -128,9 +142,9 @@ impl Visit for Members<'_> {
 }
 
 /// The inside of a JSON string.
-pub(super) struct Escaping<'w>(pub(super) Writer<'w>);
+pub(super) struct Escaping<W>(pub(super) W);
 
-impl fmt::Write for Escaping<'_> {
+impl<W: fmt::Write> fmt::Write for Escaping<W> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let is_plain = |byte| (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\');
         // Mostly all is plain; without an early end, many bytes are looked at at once.
