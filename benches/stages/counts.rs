@@ -31,24 +31,17 @@ const JOBS: usize = 200;
 /// The function that callgrind looks into, by its whole name: a pattern with stars is taken
 /// for only one of the two options below.
 const COUNTED: &str = "stages::counts::in_here_it_counts";
-/// The functions that allocate.
-const ALLOCATE: [&str; 5] = [
-    "malloc",
-    "calloc",
-    "realloc",
-    "aligned_alloc",
-    "posix_memalign",
-];
-
-/// Runs all scenes, for callgrind, and says their names.
+/// Runs all scenes, for callgrind, and says their names and how often each job allocates.
 pub(crate) fn run() {
     for scene in scenes::all() {
         let jobs = |count| -> Vec<Job> { (0..count).map(&scene.job).collect() };
         for mut job in jobs(WARM_UP) {
             job();
         }
-        in_here_it_counts(&mut jobs(JOBS));
-        say(scene.name);
+        let mut counted = jobs(JOBS);
+        let allocated = allocation_counter::measure(|| in_here_it_counts(&mut counted));
+        let each = allocated.count_total / u64::try_from(JOBS).unwrap();
+        say(format_args!("{} {each}", scene.name));
     }
 }
 
@@ -127,35 +120,22 @@ impl Count {
         })
     }
 
-    /// Reads what callgrind has written.
-    fn of(name: &str, profile: &str) -> Self {
-        let jobs = u64::try_from(JOBS).unwrap();
-        let total = profile
-            .lines()
-            .find_map(|line| line.strip_prefix("totals: "));
-        let mut allocations = 0;
+    /// Reads what a scene has said, and what callgrind has written of it.
+    fn of(said: &str, profile: &str) -> Self {
+        let (name, allocations) = said.split_once(' ').unwrap();
         let mut lines = profile.lines();
-        while let Some(line) = lines.next() {
-            let Some(called) = line.strip_prefix("cfn=") else {
-                continue;
-            };
-            // The next line is `calls=`, how often, and from where.
-            let calls = lines.next().and_then(|line| line.strip_prefix("calls="));
-            if ALLOCATE.contains(&called) {
-                let calls = calls.and_then(|calls| calls.split(' ').next());
-                allocations += calls.unwrap().parse::<u64>().unwrap();
-            }
-        }
+        let total = lines.find_map(|line| line.strip_prefix("totals: "));
         Self {
             name: name.to_owned(),
-            instructions: total.unwrap().parse::<u64>().unwrap() / jobs,
-            allocations: allocations / jobs,
+            instructions: total.unwrap().parse::<u64>().unwrap() / u64::try_from(JOBS).unwrap(),
+            allocations: allocations.parse().unwrap(),
         }
     }
 
     fn is_about(&self, other: &Self) -> bool {
-        let change = self.instructions.abs_diff(other.instructions);
-        change * 100 <= other.instructions * TOLERANCE && self.allocations == other.allocations
+        let is_near = |one: u64, other: u64| one.abs_diff(other) * 100 <= other * TOLERANCE;
+        is_near(self.instructions, other.instructions)
+            && is_near(self.allocations, other.allocations)
     }
 }
 
@@ -175,7 +155,7 @@ fn count() -> Option<Vec<Count>> {
     let directory = TempDir::new().unwrap();
     let profile = directory.path().join("profile");
     let counted = Command::new("valgrind")
-        .args(["--tool=callgrind", "--quiet", "--compress-strings=no"])
+        .args(["--tool=callgrind", "--quiet"])
         .arg(format!("--toggle-collect={COUNTED}"))
         .arg(format!("--dump-after={COUNTED}"))
         .arg(format!("--callgrind-out-file={}", profile.display()))
@@ -192,13 +172,13 @@ fn count() -> Option<Vec<Count>> {
         "callgrind ended with {}",
         counted.status
     );
-    let names = String::from_utf8(counted.stdout).unwrap();
+    let said = String::from_utf8(counted.stdout).unwrap();
     let numbered =
         |number: usize| fs::read_to_string(Path::new(&format!("{}.{number}", profile.display())));
-    let counts = (1..).zip(names.lines());
+    let counts = (1..).zip(said.lines());
     Some(
         counts
-            .map(|(number, name)| Count::of(name, &numbered(number).unwrap()))
+            .map(|(number, said)| Count::of(said, &numbered(number).unwrap()))
             .collect(),
     )
 }

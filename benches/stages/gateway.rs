@@ -18,7 +18,6 @@ use portaria::{
     config::Loaded,
     gateway_key::KeyHash,
     http::{Body, Request, Response},
-    language::Language,
     pipeline::{Pipeline, pipeline},
     plan::{Plan, RoutePlan, Surroundings},
     shared::Shared,
@@ -94,7 +93,7 @@ impl Gateway {
 
     /// A request as it is below the key: what the steps above found out is in its trail.
     pub(crate) fn known(&self, mut request: Request) -> Request {
-        let trail = Trail::begin(Uuid::now_v7(), Language::English, Duration::from_secs(30));
+        let trail = Trail::begin(Uuid::now_v7(), Duration::from_secs(30));
         trail.route.set(self.route().route.name.clone()).unwrap();
         trail.chat.set(chat(0)).unwrap();
         request.extensions_mut().insert(Arc::new(trail));
@@ -199,6 +198,8 @@ pub(crate) fn runtime() -> &'static Runtime {
             .init();
         runtime::Builder::new_current_thread()
             .enable_all()
+            // What is done now and then, by the clock, is done once, before anything counts.
+            .start_paused(true)
             .build()
             .unwrap()
     })
