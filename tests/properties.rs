@@ -39,6 +39,7 @@ mod origin;
 mod records;
 #[path = "properties/requests.rs"]
 mod requests;
+mod support;
 
 /// So many cases, and no file that remembers the failed ones: those become tests.
 fn cases(count: u32) -> Config {
@@ -61,4 +62,13 @@ fn run<T>(future: impl Future<Output = T>) -> T {
         });
     }
     RUNTIME.with(|runtime| runtime.block_on(future))
+}
+
+/// Runs a future that needs the world outside, which no clock of ours stops.
+fn run_in_the_world<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }

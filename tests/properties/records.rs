@@ -16,7 +16,7 @@ use portaria::records::{
 use proptest::{collection::vec, prelude::*, sample::select};
 use uuid::Uuid;
 
-use crate::{cases, run};
+use crate::{cases, run, run_in_the_world, support::Redis};
 
 const TERMS: Terms = Terms {
     ttl: Duration::from_secs(100),
@@ -60,7 +60,7 @@ proptest! {
     fn memory_does_what_a_naive_store_does(acts in acts()) {
         let acts = acts.into_iter().filter(|act| !matches!(act, Act::Restart));
 
-        run(agree(|| Arc::new(Local::default()), acts));
+        run(agree(|| Arc::new(Local::default()), TERMS, acts));
     }
 }
 
@@ -72,12 +72,35 @@ proptest! {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("sent.redb");
 
-        run(agree(|| Arc::new(File::open(&file, wall_clock).unwrap()), acts));
+        run(agree(|| Arc::new(File::open(&file, wall_clock).unwrap()), TERMS, acts));
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(10))]
+
+    /// Its clock is its own, and what it holds is bounded by itself.
+    #[test]
+    fn redis_does_what_a_naive_store_does(acts in acts()) {
+        let acts = acts
+            .into_iter()
+            .filter(|act| !matches!(act, Act::Pass(_) | Act::Restart));
+        let terms = Terms { max_entries: usize::MAX, ..TERMS };
+
+        run_in_the_world(async {
+            let redis = Redis::start().await;
+            let (store, _keeper) = redis.store().await;
+            agree(|| store.clone(), terms, acts).await;
+        });
     }
 }
 
 /// Does all this to a store and to the naive one.
-async fn agree(open: impl Fn() -> Arc<dyn Store>, acts: impl IntoIterator<Item = Act>) {
+async fn agree(
+    open: impl Fn() -> Arc<dyn Store>,
+    terms: Terms,
+    acts: impl IntoIterator<Item = Act>,
+) {
     let (mut store, mut naive) = (open(), Naive::default());
     let mut claims = Vec::new();
     for act in acts {
@@ -89,8 +112,8 @@ async fn agree(open: impl Fn() -> Arc<dyn Store>, acts: impl IntoIterator<Item =
                     by: Uuid::from_u128(claims.len() as u128),
                 };
                 claims.push(claim);
-                let found = store.claim(claim, TERMS).await;
-                assert_eq!(found.map_err(drop), naive.claim(claim));
+                let found = store.claim(claim, terms).await;
+                assert_eq!(found.map_err(drop), naive.claim(claim, terms));
             }
             Act::Settle { back, outcome } => {
                 let Some(claim) = claims.iter().rev().nth(back) else {
@@ -126,17 +149,17 @@ fn wall_clock() -> SystemTime {
 struct Naive(HashMap<Digest, (Record, Duration)>);
 
 impl Naive {
-    fn claim(&mut self, claim: Claim) -> Result<Option<Record>, ()> {
+    fn claim(&mut self, claim: Claim, terms: Terms) -> Result<Option<Record>, ()> {
         let now = WALL.get();
-        self.0.retain(|_, (_, since)| now < *since + TERMS.ttl);
+        self.0.retain(|_, (_, since)| now < *since + terms.ttl);
         if let Some((record, since)) = self.0.get(&claim.name) {
             let mut record = record.clone();
-            if record.fate == Fate::Running && *since + TERMS.lease <= now {
+            if record.fate == Fate::Running && *since + terms.lease <= now {
                 record.fate = Fate::Unknown;
             }
             return Ok(Some(record));
         }
-        if self.0.len() == TERMS.max_entries {
+        if self.0.len() == terms.max_entries {
             return Err(());
         }
         let record = Record {

@@ -1,12 +1,9 @@
 //! Is a message that has a name sent once, whichever gateway is asked?
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
-use portaria::{
-    metrics::Metrics,
-    records::{Claim, Digest, Fate, Outcome, Shared, Store, Terms},
-};
+use portaria::records::{Claim, Digest, Fate, Outcome, Terms};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
@@ -14,7 +11,7 @@ use crate::{
     PATIENT, one_of_three,
     support::{
         Answer, CHAT, Client, Home, Portaria, Redis, Script, Upstream, assert_refused, key,
-        message, message_saying, plan, post, within,
+        message, message_saying, post, within,
     },
     three,
 };
@@ -110,9 +107,27 @@ async fn without_redis_only_messages_without_a_name_are_sent_and_with_it_again_a
 }
 
 #[tokio::test]
+async fn a_redis_that_is_full_forgets_no_name_and_takes_no_new_one() {
+    let (upstream, redis) = (Upstream::start(Script::serve()).await, Redis::start().await);
+    let gateway = one_of_three(&upstream, &redis, &KEPT).await;
+    assert_eq!(gateway.exchange(named("a")).await.status, 200);
+
+    redis.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let refused = gateway.exchange(named("b")).await;
+    redis.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    gateway.await_metric("portaria_limit_store_up 1").await;
+    let again = gateway.exchange(named("a")).await;
+
+    assert_refused(&refused, 503, "store-unavailable", "not_sent");
+    assert_eq!(again.header("Idempotent-Replayed"), Some("true"));
+    assert_eq!(upstream.ledger().requests().len(), 1);
+    assert_eq!(gateway.exchange(named("b")).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_claim_lapses_and_a_record_expires_by_the_clock_of_redis() {
     let redis = Redis::start().await;
-    let (store, _keeper) = store(&redis).await;
+    let (store, _keeper) = redis.store().await;
     let claim = |by| Claim {
         name: Digest([1; 32]),
         body: Digest([2; 32]),
@@ -142,7 +157,7 @@ async fn a_claim_lapses_and_a_record_expires_by_the_clock_of_redis() {
 #[tokio::test]
 async fn a_record_in_redis_is_settled_once_and_by_the_claim_that_holds() {
     let redis = Redis::start().await;
-    let (store, _keeper) = store(&redis).await;
+    let (store, _keeper) = redis.store().await;
     let claim = |by| Claim {
         name: Digest([1; 32]),
         body: Digest([2; 32]),
@@ -170,21 +185,6 @@ async fn a_record_in_redis_is_settled_once_and_by_the_claim_that_holds() {
     store.settle(claim(3), Outcome::Released).await.unwrap();
     let kept = Bytes::from_static(b"a\r\n\0b");
     assert_eq!(fate().await, Some(Fate::Answered(kept)));
-}
-
-/// The store itself, and what keeps its connection.
-async fn store(redis: &Redis) -> (Arc<dyn Store>, JoinSet<()>) {
-    let home = Home::new("http://127.0.0.1:1");
-    let plan = plan(&home, [&redis.settings("3")[..], &KEPT].concat());
-    let redis = portaria::redis::Redis::new(plan.redis.unwrap());
-    let mut keeper = JoinSet::new();
-    keeper.spawn(
-        redis
-            .clone()
-            .keep(Metrics::default().limit_store_up.clone()),
-    );
-    within("an answer of Redis", redis.answers()).await;
-    (Arc::new(Shared::new(redis)), keeper)
 }
 
 /// A message that says its own name.

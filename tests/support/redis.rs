@@ -8,12 +8,17 @@ use std::{
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::Arc,
 };
 
+use portaria::{
+    metrics::Metrics,
+    records::{Shared, Store},
+};
 use tempfile::TempDir;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, task::JoinSet};
 
-use super::{Certificate, Setting, binary::send_signal, within};
+use super::{Certificate, Home, Setting, binary::send_signal, plan, within};
 
 /// A running Redis. Dropped, it is gone.
 pub struct Redis {
@@ -92,6 +97,19 @@ impl Redis {
             ("LIMITS__REPLICAS", replicas),
             ("REDIS__URL", &self.source),
         ]
+    }
+
+    /// A store of records in it, and what keeps its connection.
+    pub async fn store(&self) -> (Arc<dyn Store>, JoinSet<()>) {
+        let home = Home::new("http://127.0.0.1:1");
+        let settings = [("REDIS__TIMEOUT", "5s"), ("IDEMPOTENCY__STORE", "redis")];
+        let plan = plan(&home, [&self.settings("1")[..], &settings].concat());
+        let redis = portaria::redis::Redis::new(plan.redis.unwrap());
+        let mut keeper = JoinSet::new();
+        let is_up = Metrics::default().limit_store_up.clone();
+        keeper.spawn(redis.clone().keep(is_up));
+        within("an answer of Redis", redis.answers()).await;
+        (Arc::new(Shared::new(redis)), keeper)
     }
 
     /// Its socket.
