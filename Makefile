@@ -30,7 +30,7 @@ test: prepare ## Run every test
 check: export PORTARIA__CREDENTIALS__MAIN__TOKEN = env:WEGLY_TOKEN
 check: export WEGLY_TOKEN = not-a-token
 check: export REDIS_URL = redis://127.0.0.1
-check: prepare ## Format, lints, documentation, and every file in config/ and deploy/
+check: prepare ## Format, lints, documentation, config/ and deploy/, and what each step costs
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -39,6 +39,11 @@ check: prepare ## Format, lints, documentation, and every file in config/ and de
 		cargo run --locked --quiet -- check --config "$$file" || exit; \
 	done
 	@.ci/deploy
+	@if command -v valgrind >/dev/null; then \
+		set -x; cargo bench --locked --quiet --bench stages -- counts check; \
+	else \
+		echo "left out: what each step costs, as valgrind is missing"; \
+	fi
 
 package: ## Make a Debian package, in target/debian
 	@cargo deb --version >/dev/null 2>&1 || { \
@@ -62,7 +67,7 @@ bench-quick: prepare ## The same with fewer of them, in 2 minutes
 stages: prepare ## How long does each step of a request take?
 	cargo bench --locked --quiet --bench stages
 
-counts: prepare ## Count the instructions of each step, and write them down
+counts: prepare ## Count the instructions and allocations of each step, and write them down
 	cargo bench --locked --quiet --bench stages -- counts write
 
 # benches/README.md says what they promise. Traffic stays on the loopback interface.

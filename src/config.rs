@@ -175,8 +175,8 @@ pub struct Tls {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// Address of `/livez`, `/readyz` and `/metrics`. It has no lock: keep it where
-    /// only operators reach it.
+    /// Address of `/livez`, `/readyz`, `/metrics`, `/status` and `POST /reload`. It has no
+    /// lock: keep it where only operators reach it.
     pub listen: Address,
 }
 
@@ -464,8 +464,8 @@ pub struct Limits {
     pub store: LimitStore,
     /// What happens to shared limits while Redis is away.
     pub on_store_failure: OnStoreFailure,
-    /// How many gateways share the limits. Needed where Redis may be away and each then
-    /// allows its part.
+    /// How many gateways share the limits. Needed with Redis, where each allows its part
+    /// while it is away.
     pub replicas: Option<NonZeroU32>,
 }
 

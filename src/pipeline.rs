@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | run to end | around everything: whatever was begun is finished, logged and counted, even if the client hangs up |
 //! | request id | everything below wants to mention it |
-//! | tell, trace, measure, audit | above all that can refuse, so that refusals are seen and counted |
+//! | traces, trace, measure, audit | above all that can refuse, so that refusals are seen and counted |
 //! | surprise | before those that tell what it found |
 //! | answer | so that refusals, too, carry what every answer carries |
 //! | CORS | a preflight carries no key, and a page must be able to read its refusal |

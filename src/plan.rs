@@ -204,7 +204,8 @@ impl Judge<'_> {
             self.surroundings.now,
             self.kept.failures(),
         ));
-        let (server, limits) = (&self.config.server, &self.config.limits);
+        let (server, counted) = (&self.config.server, self.counted());
+        let is_audited = self.kept.started(self.config).is_audited;
         let body_timeout = server.body_timeout.0;
         let path = config::Route::interactive().path;
         let documented = routes.iter().map(|judged| &judged.route);
@@ -240,14 +241,14 @@ impl Judge<'_> {
                     body: Arc::new(body::Limits {
                         max_body: judged.max_body,
                         body_timeout,
-                        is_hashed: audit.is_some(),
+                        is_hashed: is_audited,
                     }),
                     rules: Arc::new(judged.rules),
                     once: idempotency::rule(judged.idempotency, terms),
                     chat_limit: judged.per_chat,
-                    shared_limits: match limits.store {
+                    shared_limits: match counted.store {
                         LimitStore::Local => None,
-                        LimitStore::Redis => Some(limits.on_store_failure),
+                        LimitStore::Redis => Some(counted.on_store_failure),
                     },
                 })
                 .collect(),

@@ -52,6 +52,8 @@ pub(crate) use stalling::Stalling;
 
 /// hyper's smallest buffer for a head.
 const MIN_BUFFER: usize = 8192;
+/// How long a connection on which nothing runs is kept at a stop, at most.
+const FAREWELL: Duration = Duration::from_millis(200);
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// A connection of any kind.
@@ -64,6 +66,8 @@ pub struct Limits {
     max_head: usize,
     head_timeout: Duration,
     write_timeout: Duration,
+    /// At a stop, how long a connection on which nothing runs is kept.
+    farewell: Duration,
 }
 
 impl From<&Plan> for Limits {
@@ -72,6 +76,7 @@ impl From<&Plan> for Limits {
             max_head: plan.front.max_head,
             head_timeout: plan.head_timeout,
             write_timeout: plan.write_timeout,
+            farewell: FAREWELL.min(plan.drain_timeout / 2),
         }
     }
 }
@@ -100,8 +105,9 @@ impl Serving {
     }
 }
 
-/// Accepts until it is told to stop. The connections are tasks of their own, and stop as
-/// soon as what they were asked is answered.
+/// Accepts until it is told to stop, and then those that waited at that moment. The
+/// connections are tasks of their own; at a stop each ends after its next answer, or a moment
+/// later.
 pub async fn serve(
     mut bound: Bound,
     serving: watch::Receiver<Serving>,
@@ -110,8 +116,8 @@ pub async fn serve(
     stop: CancellationToken,
 ) {
     let is_tcp = bound.is_tcp();
-    let mut late = 0;
-    while let Some((stream, peer)) = next(&mut bound, &stop, &mut late).await {
+    let mut accepted_late = 0;
+    while let Some((stream, peer)) = next(&mut bound, &stop, &mut accepted_late).await {
         let place = tokio::select! {
             biased;
             place = shared.connections.take(&stop) => place,
@@ -136,22 +142,22 @@ pub async fn serve(
     }
 }
 
-/// The next connection, until the stop; then those that the kernel had let in before it, as
-/// far as that can be known.
+/// The next connection, until the stop; then those that the kernel had let in before it, no
+/// more than its queue holds. On a socket that goes on, they are for the next process.
 async fn next(
     bound: &mut Bound,
     stop: &CancellationToken,
-    late: &mut u32,
+    accepted_late: &mut u32,
 ) -> Option<(impl Stream, Peer)> {
     if let Some(accepted) = stop.run_until_cancelled(bound.accept()).await {
         return Some(accepted);
     }
-    if *late == 0 {
+    if *accepted_late == 0 {
         // Or the runtime has not heard of them yet.
         yield_now().await;
     }
-    *late += 1;
-    if bound::BACKLOG < *late {
+    *accepted_late += 1;
+    if bound.is_passed || bound::BACKLOG < *accepted_late {
         return None;
     }
     unconstrained(bound.accept()).now_or_never()
@@ -180,7 +186,10 @@ impl Server {
         // Each way in a box of its own: most connections wait most of the time, and none shall
         // hold the room that another way would need.
         let Some(tls) = &self.tls else {
-            return Box::pin(self.serve_http1(stream, peer, guest)).await;
+            let Self {
+                limits, serving, ..
+            } = self;
+            return Box::pin(serve_http1(stream, peer, &limits, serving, guest)).await;
         };
         let handshake = Box::pin(timeout(self.limits.head_timeout, tls.accept(stream)));
         // Until it is done, nothing was asked.
@@ -191,17 +200,13 @@ impl Server {
         let (_, session) = stream.get_ref();
         match session.alpn_protocol() {
             Some(tls::HTTP_2) => Box::pin(http2::serve(self, stream, peer, guest)).await,
-            Some(_) | None => Box::pin(self.serve_http1(stream, peer, guest)).await,
+            Some(_) | None => {
+                let Self {
+                    limits, serving, ..
+                } = self;
+                Box::pin(serve_http1(stream, peer, &limits, serving, guest)).await
+            }
         }
-    }
-
-    async fn serve_http1(
-        self,
-        stream: impl Stream,
-        peer: Peer,
-        guest: Arc<Guest>,
-    ) -> Result<(), BoxError> {
-        serve_http1(stream, peer, &self.limits, self.serving, guest).await
     }
 }
 
@@ -233,7 +238,7 @@ async fn serve_http1(
     tokio::select! {
         biased;
         begun = timeout(limits.head_timeout, stream.begun()) => begun??,
-        () = guest.should_go() => return Ok(stream.shutdown().await?),
+        () = guest.should_go(limits.farewell) => return Ok(stream.shutdown().await?),
     }
     let connection = open_http1(stream, peer, limits, serving, guest.clone());
     // It is as large as all that may happen on it.
@@ -243,7 +248,7 @@ async fn serve_http1(
         // which no request runs without a look at it.
         biased;
         ended = connection.as_mut() => return Ok(ended?),
-        () = guest.should_go() => connection.as_mut().graceful_shutdown(),
+        () = guest.should_go(limits.farewell) => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
 }
@@ -287,4 +292,37 @@ fn open_http1<S: Stream>(
         // A client may close its side once it has sent its request, and still be answered.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), service)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+    use crate::config::Address;
+
+    #[tokio::test]
+    async fn who_waits_at_the_stop_is_let_in_unless_the_socket_goes_on() {
+        for (is_passed, expected) in [(false, 2), (true, 0)] {
+            let anywhere: Address = "127.0.0.1:0".parse().unwrap();
+            let mut none = Passed::none();
+            let bound = Bound::bind(&anywhere, Access::default(), &mut none).await;
+            let mut bound = bound.unwrap().remove(0);
+            bound.is_passed = is_passed;
+            let Address::Tcp(address) = bound.address() else {
+                unreachable!("it was asked for")
+            };
+            // Without an `await`, so nobody has accepted them yet.
+            let _waiting = [(); 2].map(|()| TcpStream::connect(address).unwrap());
+            let stop = CancellationToken::new();
+            stop.cancel();
+
+            let (mut accepted_late, mut count) = (0, 0);
+            while next(&mut bound, &stop, &mut accepted_late).await.is_some() {
+                count += 1;
+            }
+
+            assert_eq!(count, expected);
+        }
+    }
 }

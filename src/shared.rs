@@ -12,7 +12,7 @@ use std::{
     convert::Infallible,
     hash::Hash,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -20,7 +20,7 @@ use std::{
 
 use crate::{
     app::Tasks,
-    config::{Limit, OnStoreFailure},
+    config::{self, Config, Limit, OnStoreFailure},
     gateway_key::KeyHash,
     limiter::{Bucket, SharedLimits},
     metrics::Metrics,
@@ -105,12 +105,30 @@ struct All {
     failures: Arc<Failures>,
     upstreams: Known<Digest, Settings>,
     certificates: Known<Digest, Tls>,
+    started: OnceLock<Started>,
+}
+
+/// What a process starts with, and a reload changes in nothing: Redis, and the audit trail.
+#[derive(Debug)]
+pub struct Started {
+    /// The limits of that config.
+    pub limits: config::Limits,
+    /// Whether it writes an audit trail.
+    pub is_audited: bool,
 }
 
 /// A SHA-256 of something that is not kept itself.
 pub type Digest = [u8; 32];
 
 impl Kept {
+    /// What the process started with: this, if it starts now.
+    pub fn started(&self, config: &Config) -> &Started {
+        self.0.started.get_or_init(|| Started {
+            limits: config.limits.clone(),
+            is_audited: config.audit.file.is_some(),
+        })
+    }
+
     /// The bucket of a key.
     pub fn bucket_of_key(&self, name: &Arc<str>, limit: Limit) -> Arc<Bucket> {
         let of_keys = &self.0.of_keys;

@@ -37,7 +37,8 @@ const PLAIN: usize = 12;
 const OVER_TLS: usize = 4;
 /// Messages over TLS, before the application connects anew.
 const PER_CONNECTION: usize = 20;
-/// More messages than they can send in that time. A number below has seven digits.
+/// More messages than they can send in that time. Numbers below it have at most seven digits:
+/// `RULES` tells them apart by that.
 const MESSAGES: usize = 10_000_000;
 /// Memory that may come and go.
 const SLACK: usize = 16 * 1024 * 1024;

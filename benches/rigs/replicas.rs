@@ -92,7 +92,8 @@ async fn one_limit(report: &mut Report) {
             let mut client = Client::connect(address).await.unwrap();
             let (mut template, mut passed, mut refused) = (Template::new(), Vec::new(), 0);
             while Instant::now() < end {
-                // Every message to the same few chats: the number is in nobody's ledger.
+                // Each to a chat of its own. All have the same number: nobody looks at the
+                // ledger.
                 let answer = client.exchange(template.message_to(number, 0)).await;
                 match answer.unwrap().status {
                     200 => passed.push(Instant::now()),

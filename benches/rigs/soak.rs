@@ -137,7 +137,9 @@ fn tell_of_faults(ledger: &Ledger, report: &mut Report) {
         "an upstream that", "2xx", "\"sent\"", "not_sent", "unknown"
     ));
     let acts = Act::ALL.into_iter().map(Some).chain([None]);
-    for act in acts.filter(|act| *act != Some(Act::ResetsUnread)) {
+    // It does not refuse a token, and it knows no message that it has not read.
+    let never = [Act::ResetsUnread, Act::Answers401].map(Some);
+    for act in acts.filter(|act| !never.contains(act)) {
         let [success, other, not_sent, unknown, ..] =
             Told::ALL.map(|told| ledger.count(|fate| fate.act == act && fate.was_told(told)));
         // One that resets before it reads cannot tell which message it was.

@@ -41,7 +41,7 @@ pub(crate) enum Manners {
     Unhurried(Duration),
     /// It has so many places, and takes so long for each message.
     Busy(Arc<Semaphore>, Duration),
-    /// One message in a hundred meets each [`Act`] but the first, and now and then it
+    /// One message in a hundred meets each [`Act`] but the first and the last, and now and then it
     /// is away: its port refuses, connections that wait for a message are closed.
     Faulty,
     /// It answers at once, those who come with one of these tokens.
@@ -243,7 +243,7 @@ impl Connection {
     fn choose(&mut self) -> Act {
         match self.manners {
             Manners::Faulty => match self.random.below(100) {
-                // The first is no fault.
+                // The first is no fault, and the last is for `Strict`.
                 drawn @ 1..10 => Act::ALL[drawn],
                 _ => Act::Answers,
             },

@@ -2,7 +2,7 @@
 //!
 //! The [`scenes`] are whole requests through the pipeline, without a socket, and single
 //! steps. They are measured in two ways: in nanoseconds, which is what a
-//! person wants to know; and in instructions and allocations, by callgrind ([`counts`]),
+//! person wants to know; and in instructions, by callgrind, and allocations ([`counts`]),
 //! which are the same on a busy machine, so that a check can compare them.
 
 #![allow(

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret as _;
 
 use super::{Judge, trust};
 use crate::{
-    config::{Limit, LimitStore, OnStoreFailure, Path, RecordStore, Source},
+    config::{Limit, LimitStore, Limits, OnStoreFailure, Path, RecordStore, Source},
     redis::{Settings, Target},
     secret,
 };
@@ -109,9 +109,20 @@ impl Judge<'_> {
 
     /// What one gateway allows when it counts alone.
     pub(super) fn alone(&self, limit: Limit) -> Limit {
-        match self.config.limits.store {
+        let counted = self.counted();
+        match counted.store {
             LimitStore::Local => limit,
-            LimitStore::Redis => limit.part_of(self.replicas()),
+            LimitStore::Redis => limit.part_of(replicas(counted)),
+        }
+    }
+
+    /// How limits are counted. Another store waits for a restart, and all that belongs to it.
+    pub(super) fn counted(&self) -> &Limits {
+        let started = &self.kept.started(self.config).limits;
+        if started.store == self.config.limits.store {
+            &self.config.limits
+        } else {
+            started
         }
     }
 
@@ -123,7 +134,7 @@ impl Judge<'_> {
             (LimitStore::Local, _) => {}
             (LimitStore::Redis, OnStoreFailure::Local) => meanwhile.push(format!(
                 "this gateway counts alone and allows one part in {} of each limit",
-                self.replicas()
+                replicas(limits)
             )),
             (LimitStore::Redis, OnStoreFailure::Refuse) => {
                 meanwhile.push("what needs a limit is refused".to_owned());
@@ -138,8 +149,8 @@ impl Judge<'_> {
     fn remembers_in_redis(&self) -> bool {
         self.config.idempotency.store == RecordStore::Redis
     }
+}
 
-    fn replicas(&self) -> NonZeroU32 {
-        self.config.limits.replicas.unwrap_or(NonZeroU32::MIN)
-    }
+fn replicas(limits: &Limits) -> NonZeroU32 {
+    limits.replicas.unwrap_or(NonZeroU32::MIN)
 }

@@ -60,6 +60,8 @@ pub struct Bound {
     address: Address,
     /// The file of the socket, if it is ours.
     file: Option<Arc<SocketFile>>,
+    /// Whether somebody else holds the socket, too, and keeps it when this process ends.
+    pub(super) is_passed: bool,
     /// When it last failed to accept, for whomever.
     failed: Arc<Mutex<Option<Instant>>>,
 }
@@ -105,8 +107,13 @@ impl Bound {
                 Ok(vec![bound])
             }
             Address::Systemd(name) => {
-                let listeners = passed.take(name)?.into_iter().map(Listener::of);
-                listeners.map(|listener| Self::new(listener?)).collect()
+                let sockets = passed.take(name)?.into_iter();
+                let one = |socket| {
+                    let mut bound = Self::new(Listener::of(socket)?)?;
+                    bound.is_passed = true;
+                    Ok(bound)
+                };
+                sockets.map(one).collect()
             }
         }
     }
@@ -123,6 +130,7 @@ impl Bound {
             listener,
             address,
             file: None,
+            is_passed: false,
             failed: Arc::default(),
         })
     }
@@ -139,6 +147,7 @@ impl Bound {
                 listener: Listener::of(listener.try_clone()?)?,
                 address: self.address.clone(),
                 file: self.file.clone(),
+                is_passed: self.is_passed,
                 failed: self.failed.clone(),
             })
         };
@@ -249,7 +258,14 @@ fn listen_unix(path: &Path, access: Access) -> io::Result<UnixListener> {
     socket.bind(path)?;
     let permissions = fs::Permissions::from_mode(access.mode);
     fs::set_permissions(path, permissions)
-        .and_then(|()| chown(path, access.owner, access.group))
+        .and_then(|()| match (access.owner, access.group) {
+            // To ask for nothing is forbidden, too, where a sandbox forbids the question.
+            (None, None) => Ok(()),
+            (owner, group) => chown(path, owner, group).map_err(|error| {
+                let why = format!("it cannot get its owner or group: {error}");
+                io::Error::new(error.kind(), why)
+            }),
+        })
         .and_then(|()| socket.listen(BACKLOG))
         .inspect_err(|_| {
             let _ = fs::remove_file(path);

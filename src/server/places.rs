@@ -1,8 +1,8 @@
 //! Who gives way when all places are taken?
 //!
 //! `max_connections` have a place. To one that comes when there is none left, the
-//! connection that has waited longest for a request gives way: it is closed as at a stop,
-//! so that what has arrived is answered. One that is asked something never gives way, nor
+//! connection that has waited longest for a request gives way: it is closed once what has
+//! arrived is answered. One that is asked something never gives way, nor
 //! one that has had less than a moment to ask. So nobody keeps others out by connections
 //! on which nothing is asked.
 
@@ -23,8 +23,6 @@ use tokio_util::sync::CancellationToken;
 const GRACE: Duration = Duration::from_secs(1);
 /// Until the next one is asked to go: closing takes a while.
 const PAUSE: Duration = Duration::from_millis(20);
-/// At a stop, for a connection on which nothing is asked to be asked something.
-const FAREWELL: Duration = Duration::from_millis(200);
 /// After so long with places left, being full is worth a line in the log.
 const QUIET: Duration = Duration::from_secs(10);
 
@@ -172,12 +170,12 @@ impl Guest {
     }
 
     /// Waits until it should be closed as soon as nothing runs. If it gives way, then once
-    /// more has been looked at what has arrived. At a stop, a moment later: a client that
+    /// more has been looked at what has arrived. At a stop, so much later: a client that
     /// sends just then is told to go elsewhere, and would else not know what became of it.
-    pub(super) async fn should_go(&self) {
+    pub(super) async fn should_go(&self, farewell: Duration) {
         self.leave.cancelled().await;
         if self.stop.is_cancelled() {
-            sleep(FAREWELL).await;
+            sleep(farewell).await;
         } else {
             yield_now().await;
         }
@@ -250,12 +248,12 @@ mod tests {
         assert!(places.take(&stop).now_or_never().is_none());
         let began = Instant::now();
 
-        place.guest().should_go().await;
+        place.guest().should_go(GRACE).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         stop.cancel();
-        place.guest().should_go().await;
+        place.guest().should_go(GRACE).await;
 
-        assert!(FAREWELL <= began.elapsed());
+        assert!(GRACE <= began.elapsed());
         assert!(!early && place.guest().is_asked().is_last());
     }
 

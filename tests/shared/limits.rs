@@ -2,7 +2,7 @@
 
 use crate::{
     PATIENT, one_of_three,
-    support::{Answer, Authority, Redis, Script, Upstream, assert_refused},
+    support::{Answer, Authority, Home, Redis, Running, Script, Upstream, assert_refused},
     three, to_chat,
 };
 
@@ -62,6 +62,41 @@ async fn a_pause_that_one_was_asked_for_all_keep() {
         assert!((40..=50).contains(&seconds), "{seconds}");
     }
     assert_eq!(upstream.ledger().requests().len(), 1);
+}
+
+/// That waits for a restart, and until then everything is as it was.
+#[tokio::test]
+async fn another_store_in_the_config_changes_no_limit_of_a_gateway_that_runs() {
+    let (upstream, redis) = (Upstream::start(Script::serve()).await, Redis::start().await);
+    let [.., (_, url)] = redis.settings("10")[..] else {
+        unreachable!("its address comes last")
+    };
+    let alone = "[limits]\nupstream = { rate = '1/h', burst = 10 }\n".to_owned();
+    let together =
+        format!("{alone}store = 'redis'\nreplicas = 10\n[redis]\nurl = '{url}'\ntimeout = '5s'\n");
+    for (before, after) in [(&alone, &together), (&together, &alone)] {
+        let home = Home::new(&upstream.url());
+        home.append(before);
+        let gateway = Running::at(&home, []).await;
+        if before == &together {
+            gateway.await_metric("portaria_limit_store_up 1").await;
+        }
+        for chat in 0..4 {
+            assert_eq!(gateway.exchange(to_chat(chat)).await.status, 200);
+        }
+        home.edit(|text| text.replace(&**before, after));
+        let reloaded = gateway.reload().await.json();
+        assert!(
+            reloaded["waiting"].to_string().contains("limits.store"),
+            "{reloaded}"
+        );
+
+        let mut passed = 0;
+        for chat in 0..11 {
+            passed += usize::from(gateway.exchange(to_chat(chat)).await.status == 200);
+        }
+        assert_eq!(passed, 6);
+    }
 }
 
 #[tokio::test]

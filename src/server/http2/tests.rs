@@ -297,6 +297,7 @@ impl Peer {
             max_head: 16 * 1024,
             head_timeout: HEAD_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
+            farewell: Duration::ZERO,
         };
         let server = Server {
             serving: Serving::alone(pipeline, limits.clone()),
