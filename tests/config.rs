@@ -465,10 +465,15 @@ error: "yes" is neither true nor false
         let mut defaults = 0;
 
         each_setting(&json_schema(), &mut |path, schema| {
-            if schema.get("default").is_some() {
+            if let Some(default) = schema.get("default") {
                 defaults += 1;
                 let name = path.join(".");
-                assert_eq!(values_at(&with, path), values_at(&without, path), "{name}");
+                let mut expected = values_at(&without, path);
+                // Its whole section is a choice.
+                if without[path[0]].is_null() {
+                    expected = vec![default];
+                }
+                assert_eq!(values_at(&with, path), expected, "{name}");
             }
         });
 
