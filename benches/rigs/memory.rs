@@ -19,6 +19,7 @@ use crate::{
 const KEYS: usize = 10_000;
 const CHATS: usize = 500_000;
 const CONNECTIONS: usize = 10_000;
+const RECORDS: usize = 100_000;
 /// How many applications send at once.
 const APPLICATIONS: usize = 32;
 /// A chat is forgotten when its bucket is full again: not in this hour.
@@ -44,6 +45,7 @@ pub(crate) async fn run(report: &mut Report) {
     keys(&upstream, empty, report);
     chats(&upstream, report).await;
     connections(&upstream, report).await;
+    records(&upstream, report).await;
 }
 
 fn keys(upstream: &Upstream, empty: usize, report: &mut Report) {
@@ -67,22 +69,22 @@ async fn chats(upstream: &Upstream, report: &mut Report) {
     home.append(SLOWLY);
     let gateway = Gateway::start_at(home, &[]);
     // The first few open what is opened once.
-    message(&gateway, 0..CHATS / 100).await;
+    send(&gateway, Template::new, 0..CHATS / 100).await;
     let before = gateway.memory();
-    message(&gateway, CHATS / 100..CHATS).await;
+    send(&gateway, Template::new, CHATS / 100..CHATS).await;
     let grown = gateway.memory() - before;
     let each = grown / (CHATS - CHATS / 100);
     report.promise("a chat", format!("{each} bytes"), each <= 200, "200 bytes");
 }
 
 /// One message to each of these chats.
-async fn message(gateway: &Gateway, chats: std::ops::Range<usize>) {
+async fn send(gateway: &Gateway, template: fn() -> Template, chats: std::ops::Range<usize>) {
     let address = gateway.address();
     let mut senders = JoinSet::new();
     for first in 0..APPLICATIONS {
         let chats = chats.clone().skip(first).step_by(APPLICATIONS);
         senders.spawn(async move {
-            let mut template = Template::new();
+            let mut template = template();
             let mut client = Client::connect(address).await.unwrap();
             for chat in chats {
                 let answer = client.exchange(template.message_to(chat, chat)).await;
@@ -100,7 +102,7 @@ async fn connections(upstream: &Upstream, report: &mut Report) {
         ("SERVER__HEAD_TIMEOUT", "5min"),
     ];
     let gateway = Gateway::start(upstream, &settings);
-    message(&gateway, 0..CHATS / 100).await;
+    send(&gateway, Template::new, 0..CHATS / 100).await;
     let before = gateway.memory();
     let mut crowd = Vec::new();
     for number in 0..CONNECTIONS {
@@ -112,6 +114,18 @@ async fn connections(upstream: &Upstream, report: &mut Report) {
     }
     let grown = gateway.memory() - before;
     report.figure("a connection that waits", bytes(grown, CONNECTIONS));
+}
+
+async fn records(upstream: &Upstream, report: &mut Report) {
+    let home = Gateway::home(upstream);
+    home.append("[idempotency]\nmax_entries = 10000000\nmax_bytes = '8 GiB'");
+    let gateway = Gateway::start_at(home, &[]);
+    send(&gateway, Template::named, 0..RECORDS / 100).await;
+    let before = gateway.memory();
+    send(&gateway, Template::named, RECORDS / 100..RECORDS).await;
+    let grown = gateway.memory() - before;
+    let name = "a record, with an answer of 100 bytes";
+    report.figure(name, bytes(grown, RECORDS - RECORDS / 100));
 }
 
 fn bytes(grown: usize, count: usize) -> String {
