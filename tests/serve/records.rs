@@ -59,12 +59,9 @@ async fn a_kill_at_any_moment_makes_no_message_go_out_twice_and_forgets_no_answe
         for number in 0..MESSAGES {
             let name = format!("{round}-{number}");
             let mut client = Client::connect(address).await;
-            senders.spawn(async move {
-                let request = named(&name);
-                client.send(&request).await;
-                let heard = client.read_until_answer_or_end().await;
-                (name, heard)
-            });
+            // Before the kill: nobody can send to whom is gone.
+            client.send(named(&name)).await;
+            senders.spawn(async move { (name, client.read_until_answer_or_end().await) });
         }
         // Some are answered by then, some are on their way, and some have not left.
         upstream.ledger().await_requests(before + 1 + round).await;
