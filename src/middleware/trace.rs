@@ -9,11 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use http_body::Body as _;
 
-use crate::{
-    http::Response,
-    problem::Problem,
-    trail::{Step, Trail},
-};
+use crate::{http::Response, problem::Problem, trail::Trail};
 
 /// Writes the line.
 pub fn write((): &(), trail: &Trail, response: &mut Response) {
@@ -30,9 +26,6 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
         .and_then(|id| id.to_str().ok());
     let route = trail.route.get().map(|route| &**route);
     let key = trail.client.get().map(|client| &*client.name);
-    // As in the metrics. So a line, too, takes as long for a key that was never there as for
-    // one that is no longer.
-    let key = key.or((trail.step() == Step::Key).then_some("none"));
     let chat = trail.chat.get().map(tracing::field::display);
     let body_bytes = trail.body_size.get();
     let answer_bytes = response.body().size_hint().exact();
