@@ -186,10 +186,8 @@ impl Server {
         // Each way in a box of its own: most connections wait most of the time, and none shall
         // hold the room that another way would need.
         let Some(tls) = &self.tls else {
-            let Self {
-                limits, serving, ..
-            } = self;
-            return Box::pin(serve_http1(stream, peer, &limits, serving, guest)).await;
+            let served = serve_http1(stream, peer, &self.limits, self.serving, guest);
+            return Box::pin(served).await;
         };
         let handshake = Box::pin(timeout(self.limits.head_timeout, tls.accept(stream)));
         // Until it is done, nothing was asked.
@@ -201,10 +199,8 @@ impl Server {
         match session.alpn_protocol() {
             Some(tls::HTTP_2) => Box::pin(http2::serve(self, stream, peer, guest)).await,
             Some(_) | None => {
-                let Self {
-                    limits, serving, ..
-                } = self;
-                Box::pin(serve_http1(stream, peer, &limits, serving, guest)).await
+                let served = serve_http1(stream, peer, &self.limits, self.serving, guest);
+                Box::pin(served).await
             }
         }
     }
