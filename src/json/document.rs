@@ -76,6 +76,19 @@ impl Found {
         }
     }
 
+    /// Without a look at where characters begin.
+    fn bytes<'a>(&'a self, text: &'a str, index: usize) -> &'a [u8] {
+        match self.nodes[index] {
+            Node::Text { from, to } => &text.as_bytes()[from..to],
+            Node::Unescaped { from, to } => &self.unescaped.as_bytes()[from..to],
+            Node::Null
+            | Node::Bool(_)
+            | Node::Number(_)
+            | Node::Array { .. }
+            | Node::Object { .. } => &[],
+        }
+    }
+
     /// Where the value at `index` ends.
     fn end(&self, index: usize) -> usize {
         match self.nodes[index] {
@@ -178,27 +191,10 @@ impl<'t> Builder<'t> {
         self.open_names(object, count).any(|other| other == name)
     }
 
-    /// Whether the name that was added last is one of the `count` before it.
-    pub(super) fn repeats_a_name(&self, object: usize, count: usize) -> bool {
-        let last = self.bytes(self.found.nodes.len() - 1);
-        let mut index = object + 1;
-        (0..count).any(|_| {
-            let name = self.bytes(index);
-            index = self.found.end(index + 1);
-            name == last
-        })
-    }
-
-    fn bytes(&self, index: usize) -> &[u8] {
-        match self.found.nodes[index] {
-            Node::Text { from, to } => &self.text.as_bytes()[from..to],
-            Node::Unescaped { from, to } => &self.found.unescaped.as_bytes()[from..to],
-            Node::Null
-            | Node::Bool(_)
-            | Node::Number(_)
-            | Node::Array { .. }
-            | Node::Object { .. } => &[],
-        }
+    /// The string that was added last.
+    pub(super) fn last_name(&self) -> &[u8] {
+        let last = self.found.nodes.len().checked_sub(1);
+        last.map_or(&[], |index| self.found.bytes(self.text, index))
     }
 
     pub(super) fn names(&self, object: usize, count: usize) -> impl Iterator<Item = Cow<'t, str>> {
@@ -300,9 +296,14 @@ impl<'a> Item<'a> {
 
     /// Its member of this name.
     pub fn get(self, name: &str) -> Option<Self> {
-        self.members()
-            .find(|(other, _)| *other == name)
-            .map(|(_, value)| value)
+        let Document { text, found } = self.document;
+        let mut members = self.members();
+        while let Some((at, value)) = members.next_at() {
+            if found.bytes(text, at.index) == name.as_bytes() {
+                return Some(value);
+            }
+        }
+        None
     }
 
     /// A tree of its own.
@@ -347,13 +348,21 @@ pub struct Members<'a> {
     left: usize,
 }
 
+impl<'a> Members<'a> {
+    /// The next name, and its value.
+    fn next_at(&mut self) -> Option<(Item<'a>, Item<'a>)> {
+        self.left = self.left.checked_sub(1)?;
+        let (name, value) = (self.next, self.next.at(self.next.index + 1));
+        self.next = value.at(value.document.found.end(value.index));
+        Some((name, value))
+    }
+}
+
 impl<'a> Iterator for Members<'a> {
     type Item = (&'a str, Item<'a>);
 
     fn next(&mut self) -> Option<(&'a str, Item<'a>)> {
-        self.left = self.left.checked_sub(1)?;
-        let (name, value) = (self.next, self.next.at(self.next.index + 1));
-        self.next = value.at(value.document.found.end(value.index));
+        let (name, value) = self.next_at()?;
         Some((name.text().unwrap_or_default(), value))
     }
 }
