@@ -4,9 +4,9 @@
 //! that was given before, and how the caller stands with its limits (draft-ietf-httpapi-ratelimit-headers-11, which is a draft
 //! still).
 
-use std::{fmt::Write as _, sync::Arc};
+use std::sync::Arc;
 
-use ::http::{HeaderName, HeaderValue};
+use ::http::{HeaderName, HeaderValue, header::Entry};
 
 use crate::{
     http::Response,
@@ -54,32 +54,49 @@ pub fn add_fields((): &(), trail: &Trail, response: &mut Response) {
     let (mut policy, mut state) = (String::with_capacity(48), String::with_capacity(48));
     for (name, standing) in limits {
         if let Some(standing) = standing {
-            write_items(&mut policy, &mut state, name.name(), standing);
+            let Standing {
+                quota,
+                window,
+                remaining,
+                effective,
+            } = *standing;
+            write_item(&mut policy, name, ["q", "w"], [quota.into(), window]);
+            write_item(&mut state, name, ["r", "t"], [remaining.into(), effective]);
         }
     }
     for (field, value) in [(RATELIMIT_POLICY, policy), (RATELIMIT, state)] {
         if !value.is_empty()
-            && let Ok(value) = HeaderValue::try_from(value)
+            && let Ok(value) = HeaderValue::from_str(&value)
         {
-            // Ours first; the upstream's own limits, where it tells them, hold as well.
-            let theirs: Vec<HeaderValue> = headers.get_all(&field).iter().cloned().collect();
-            headers.insert(&field, value);
+            put_first(headers.entry(field), value);
+        }
+    }
+}
+
+/// Ours first; the upstream's own limits, where it tells them, hold as well.
+fn put_first(field: Entry<'_, HeaderValue>, value: HeaderValue) {
+    match field {
+        Entry::Vacant(field) => {
+            field.insert(value);
+        }
+        Entry::Occupied(mut field) => {
+            let theirs: Vec<HeaderValue> = field.insert_mult(value).collect();
             for value in theirs {
-                headers.append(&field, value);
+                field.append(value);
             }
         }
     }
 }
 
-fn write_items(policy: &mut String, state: &mut String, name: &str, standing: &Standing) {
-    let comma = if policy.is_empty() { "" } else { ", " };
-    let Standing {
-        quota,
-        window,
-        remaining,
-        effective,
-    } = standing;
-    // Writing to a string cannot fail.
-    let _ = write!(policy, "{comma}\"{name}\";q={quota};w={window}");
-    let _ = write!(state, "{comma}\"{name}\";r={remaining};t={effective}");
+/// Writes an item with its parameters (RFC 9651 §3.1) behind those that are there.
+fn write_item(items: &mut String, name: LimitName, parameters: [&str; 2], values: [u64; 2]) {
+    items.push_str(if items.is_empty() { "\"" } else { ", \"" });
+    items.push_str(name.name());
+    items.push('"');
+    for (parameter, value) in parameters.into_iter().zip(values) {
+        items.push(';');
+        items.push_str(parameter);
+        items.push('=');
+        items.push_str(itoa::Buffer::new().format(value));
+    }
 }

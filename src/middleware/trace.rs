@@ -8,6 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http_body::Body as _;
+use uuid::Uuid;
 
 use crate::{http::Response, problem::Problem, trail::Trail};
 
@@ -17,7 +18,9 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
     let status = response.status();
     let outcome = Problem::outcome(problem.map(|problem| &**problem), status);
     let durations = trail.durations();
-    let request_id = trail.id;
+    let mut buffers = [Uuid::encode_buffer(); 2];
+    let [of_request, of_chat] = &mut buffers;
+    let request_id = &*trail.id.hyphenated().encode_lower(of_request);
     let trace_id = trail.trace.as_ref();
     let trace_id = trace_id.map(|trace| tracing::field::display(trace.id));
     let client_request_id = trail
@@ -26,7 +29,8 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
         .and_then(|id| id.to_str().ok());
     let route = trail.route.get().map(|route| &**route);
     let key = trail.client.get().map(|client| &*client.name);
-    let chat = trail.chat.get().map(tracing::field::display);
+    let chat = trail.chat.get();
+    let chat = chat.map(|chat| &*chat.hyphenated().encode_lower(of_chat));
     let body_bytes = trail.body_size.get();
     let answer_bytes = response.body().size_hint().exact();
     let idempotency = trail.idempotency.get().map(|verdict| verdict.name());
@@ -45,7 +49,7 @@ pub fn write((): &(), trail: &Trail, response: &mut Response) {
         ($level:ident) => {
             tracing::$level!(
                 target: "portaria::request",
-                %request_id,
+                request_id,
                 client_request_id,
                 trace_id,
                 route,

@@ -8,18 +8,17 @@
 use std::{
     error::Error,
     fmt::{self, Write as _},
+    time::SystemTime,
 };
+
+use humantime::format_rfc3339_micros;
 
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    fmt::{
-        FmtContext, FormatEvent, FormatFields,
-        format::Writer,
-        time::{FormatTime as _, SystemTime},
-    },
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer},
     registry::LookupSpan,
 };
 
@@ -42,7 +41,7 @@ where
         // In one piece: each call of the writer costs as much as some dozen bytes.
         let mut line = String::with_capacity(USUAL);
         line.push_str("{\"timestamp\":\"");
-        SystemTime.format_time(&mut Writer::new(&mut line))?;
+        write!(line, "{}", format_rfc3339_micros(SystemTime::now()))?;
         line.push_str("\",\"level\":\"");
         line.push_str(metadata.level().as_str());
         line.push('"');
@@ -70,11 +69,10 @@ struct Members {
 }
 
 impl Members {
-    fn member(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        self.result = self.result.and_then(|()| {
-            self.name(field)?;
-            self.line.write_fmt(value)
-        });
+    /// A number, or a word of JSON.
+    fn plain(&mut self, field: &Field, value: &str) {
+        self.name(field);
+        self.line.push_str(value);
     }
 
     fn string(
@@ -82,20 +80,18 @@ impl Members {
         field: &Field,
         write: impl FnOnce(&mut Escaping<&mut String>) -> fmt::Result,
     ) {
-        self.result = self.result.and_then(|()| {
-            self.name(field)?;
-            self.line.push('"');
-            write(&mut Escaping(&mut self.line))?;
-            self.line.push('"');
-            Ok(())
-        });
+        self.name(field);
+        self.line.push('"');
+        let written = write(&mut Escaping(&mut self.line));
+        self.line.push('"');
+        self.result = self.result.and(written);
     }
 
-    fn name(&mut self, field: &Field) -> fmt::Result {
+    /// Names stand in code, and need no escapes.
+    fn name(&mut self, field: &Field) {
         self.line.push_str(",\"");
-        Escaping(&mut self.line).write_str(field.name())?;
+        self.line.push_str(field.name());
         self.line.push_str("\":");
-        Ok(())
     }
 }
 
@@ -113,15 +109,15 @@ impl Visit for Members {
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.member(field, format_args!("{value}"));
+        self.plain(field, itoa::Buffer::new().format(value));
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.member(field, format_args!("{value}"));
+        self.plain(field, itoa::Buffer::new().format(value));
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.member(field, format_args!("{value}"));
+        self.plain(field, if value { "true" } else { "false" });
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
@@ -130,13 +126,16 @@ impl Visit for Members {
         let thousandths = (value * 1000.0).round();
         if (0.0..1e12).contains(&thousandths) && thousandths / 1000.0 == value {
             let thousandths = thousandths as u64;
-            self.member(field, format_args!("{}.", thousandths / 1000));
-            let digit = |unit| char::from(b'0' + (thousandths / unit % 10) as u8);
-            self.line.extend([100, 10, 1].map(digit));
+            self.plain(field, itoa::Buffer::new().format(thousandths / 1000));
+            // Their first digit is of use for nothing but the zeros behind it.
+            let decimals = 1000 + thousandths % 1000;
+            self.line.push('.');
+            self.line
+                .push_str(&itoa::Buffer::new().format(decimals)[1..]);
         } else if value.is_finite() {
-            self.member(field, format_args!("{value:?}"));
+            self.plain(field, &format!("{value:?}"));
         } else {
-            self.member(field, format_args!("null"));
+            self.plain(field, "null");
         }
     }
 }
