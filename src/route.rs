@@ -39,17 +39,27 @@ impl Route {
     ///
     /// # Errors
     /// Without the chat, the order of the steps is wrong.
-    pub fn upstream_path(&self, trail: &Trail) -> Result<Uri, Problem> {
-        let path = match self.path.split_once(ID) {
-            None => self.path.clone(),
-            Some((before, after)) => {
-                let chat = trail
-                    .chat
-                    .get()
-                    .ok_or_else(|| Problem::bug("a path without its chat"))?;
-                format!("{before}{chat}{after}")
-            }
+    pub fn upstream_path(&self, trail: &Trail) -> Result<String, Problem> {
+        let Some((before, after)) = self.path.split_once(ID) else {
+            return Ok(self.path.clone());
         };
+        let chat = trail.chat.get();
+        let chat = chat.ok_or_else(|| Problem::bug("a path without its chat"))?;
+        let mut buffer = Uuid::encode_buffer();
+        Ok([before, chat.hyphenated().encode_lower(&mut buffer), after].concat())
+    }
+
+    /// The target that goes out for this one.
+    ///
+    /// # Errors
+    /// As with [`upstream_path`](Self::upstream_path).
+    pub fn upstream_target(&self, trail: &Trail, asked: &Uri) -> Result<Uri, Problem> {
+        let path = self.upstream_path(trail)?;
+        // Mostly it is what was asked for, to the last byte, and need not be read again.
+        let is_same = asked.path_and_query().is_some_and(|asked| *asked == *path);
+        if is_same && asked.authority().is_none() {
+            return Ok(asked.clone());
+        }
         Uri::try_from(path).map_err(|_| Problem::bug("a checked path became no URI"))
     }
 }

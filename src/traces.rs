@@ -251,7 +251,7 @@ impl Spans {
         if let Some(route) = route {
             attributes.push(("http.route", route.path.as_str().into()));
             if let Ok(path) = route.upstream_path(trail) {
-                attributes.push(("url.path", path.path().into()));
+                attributes.push(("url.path", path.into()));
             }
         }
         if let Some(client) = trail.client.get() {

@@ -171,8 +171,8 @@ fn outgoing(gateway: &Gateway) -> Scene {
         let (trail, route) = (trail.clone(), gateway.route().route.clone());
         let mut sent = None;
         Box::new(move || {
-            let path = route.upstream_path(&trail).unwrap();
-            let outgoing = headers::outgoing(&head, &trail, &path, &SMALL.into(), |fields| {
+            let target = route.upstream_target(&trail, &head.uri).unwrap();
+            let outgoing = headers::outgoing(&head, &trail, &target, &SMALL.into(), |fields| {
                 let token = HeaderValue::from_static("Bearer of-the-upstream");
                 fields.insert(http::header::AUTHORIZATION, token);
             });

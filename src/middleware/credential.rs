@@ -134,7 +134,7 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
         .extensions
         .get()
         .ok_or_else(|| Problem::bug("the credential comes after the body"))?;
-    let path = route.upstream_path(&trail)?;
+    let target = route.upstream_target(&trail, &head.uri)?;
 
     let first = credential.in_use();
     let count = credential.tokens.len();
@@ -142,7 +142,7 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
         let token = &credential.tokens[index];
         trail.sent_with(*token.generation);
         let outgoing = || {
-            headers::outgoing(&head, &trail, &path, message.bytes(), |fields| {
+            headers::outgoing(&head, &trail, &target, message.bytes(), |fields| {
                 add_origin(fields, &credential.origin, &head.headers);
                 fields.insert(header::AUTHORIZATION, token.field.clone());
             })

@@ -31,13 +31,13 @@ const OUR_HOP: HeaderValue = HeaderValue::from_static("1.1 portaria");
 pub fn outgoing(
     head: &Parts,
     trail: &std::sync::Arc<Trail>,
-    path: &Uri,
+    target: &Uri,
     bytes: &Bytes,
     add_credential: impl FnOnce(&mut HeaderMap),
 ) -> Result<Request, Problem> {
     let mut outgoing = Request::new(Body::full(bytes.clone()));
     *outgoing.method_mut() = head.method.clone();
-    *outgoing.uri_mut() = path.clone();
+    *outgoing.uri_mut() = target.clone();
     outgoing.extensions_mut().insert(trail.clone());
 
     let fields = outgoing.headers_mut();
@@ -79,7 +79,7 @@ pub fn strip_answer(fields: &mut HeaderMap) {
 }
 
 /// Of the connection, and of the upstream as an authority.
-const STAYS_HERE: [HeaderName; 14] = [
+static STAYS_HERE: [HeaderName; 14] = [
     // The body is read whole, so its length is told anew.
     CONTENT_LENGTH,
     SERVER,
