@@ -12,7 +12,8 @@
 
 use std::{
     error::Error,
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -31,10 +32,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
-use tokio::{
-    sync::Notify,
-    time::{Instant, sleep, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tower::{BoxError, Service};
 
 use self::{
@@ -137,35 +135,42 @@ impl Service<Request> for Upstream {
     }
 
     fn call(&mut self, req: Request) -> Self::Future {
-        let upstream = self.0.clone();
-        Box::pin(async move {
-            let trail = Trail::of(&req)?.clone();
-            trail.enter(Step::Send);
-            let began = Instant::now();
-            let answer = upstream.send(&trail, req).await;
-            trail.waited_for_upstream(began.elapsed());
-            if let Some(trace) = &trail.trace {
-                trace.exchanged(began, &answer);
-            }
-            answer
-        })
+        Box::pin(send(self.0.clone(), req))
     }
 }
 
+/// Sends a request and reads its answer.
+async fn send(upstream: Arc<Inner>, req: Request) -> Result<Response, Problem> {
+    let trail = Trail::of(&req)?.clone();
+    trail.enter(Step::Send);
+    trail.sending();
+    let began = Instant::now();
+    let begun = Arc::new(Begun::default());
+    let exchanged = {
+        let exchange = pin!(upstream.exchange(req, &begun));
+        upstream.in_time(&trail, &begun, exchange).await
+    };
+    let answer = upstream.conclude(&trail, &begun, exchanged).await;
+    trail.waited_for_upstream(began.elapsed());
+    if let Some(trace) = &trail.trace {
+        trace.exchanged(began, &answer);
+    }
+    answer
+}
+
 impl Inner {
-    async fn send(&self, trail: &Trail, req: Request) -> Result<Response, Problem> {
-        let begun = Arc::new(Begun::default());
-        trail.sending();
-        let answer = tokio::select! {
-            biased;
-            answer = self.exchange(req, &begun) => answer,
-            () = begun.then(self.response_timeout) => Err(Ended::Late),
-            () = sleep_until(trail.deadline) => Err(Ended::Late),
-        };
-        match answer {
+    /// What an exchange comes to.
+    async fn conclude(
+        &self,
+        trail: &Trail,
+        begun: &Begun,
+        exchanged: Result<(::http::Response<Incoming>, Connection), Ended>,
+    ) -> Result<Response, Problem> {
+        match exchanged {
             Ok((answer, mut connection)) => {
                 trail.answered();
-                let answer = connection.beside(self.read(trail, answer)).await?;
+                let read = pin!(self.read(trail, answer));
+                let answer = connection.beside(read).await?;
                 self.pool.give_back(connection);
                 Ok(answer)
             }
@@ -183,6 +188,31 @@ impl Inner {
                 })
             }
         }
+    }
+
+    /// Waits for an exchange: until the request must be answered, and no longer than
+    /// `response_timeout` once it has begun to be written.
+    async fn in_time<T>(
+        &self,
+        trail: &Trail,
+        begun: &Begun,
+        mut exchange: Pin<&mut impl Future<Output = Result<T, Ended>>>,
+    ) -> Result<T, Ended> {
+        let mut late = pin!(sleep_until(trail.deadline));
+        let mut is_begun = false;
+        poll_fn(|cx| {
+            let ended = exchange.as_mut().poll(cx);
+            if ended.is_ready() {
+                return ended;
+            }
+            if begun.is_set() && !is_begun {
+                is_begun = true;
+                let due = Instant::now() + self.response_timeout;
+                late.as_mut().reset(due.min(trail.deadline));
+            }
+            late.as_mut().poll(cx).map(|()| Err(Ended::Late))
+        })
+        .await
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -294,31 +324,20 @@ enum Ended {
 
 /// Whether a request has begun to be written.
 #[derive(Debug, Default)]
-struct Begun {
-    is_set: AtomicBool,
-    news: Notify,
-}
+struct Begun(AtomicBool);
 
 impl Begun {
     fn set(&self) {
-        if !self.is_set.swap(true, Ordering::Relaxed) {
-            self.news.notify_one();
-        }
+        self.0.store(true, Ordering::Relaxed);
     }
 
     /// It has not, after all.
     fn unset(&self) {
-        self.is_set.store(false, Ordering::Relaxed);
+        self.0.store(false, Ordering::Relaxed);
     }
 
     fn is_set(&self) -> bool {
-        self.is_set.load(Ordering::Relaxed)
-    }
-
-    /// Waits for the beginning, and then so much longer.
-    async fn then(&self, wait: Duration) {
-        self.news.notified().await;
-        sleep(wait).await;
+        self.0.load(Ordering::Relaxed)
     }
 }
 

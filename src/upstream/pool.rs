@@ -135,7 +135,7 @@ impl Connection {
     ) -> Result<::http::Response<Incoming>, TrySendError<::http::Request<Asked>>> {
         match &mut self.kind {
             Kind::Http1(http1) => {
-                let answer = http1.sender.try_send_request(req);
+                let answer = pin!(http1.sender.try_send_request(req));
                 self.beside(answer).await
             }
             Kind::Http2(sender) => sender.try_send_request(req).await,
@@ -143,8 +143,7 @@ impl Connection {
     }
 
     /// Waits for what comes over this connection, and lets the connection get on meanwhile.
-    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
+    pub(super) async fn beside<T>(&mut self, mut work: Pin<&mut impl Future<Output = T>>) -> T {
         poll_fn(|cx| {
             let done = work.as_mut().poll(cx);
             match &mut self.kind {
@@ -168,7 +167,9 @@ impl Pool {
         if let Some(connection) = self.waiting().await {
             return Ok(connection);
         }
-        timeout(self.connect_timeout, self.open())
+        // In a box: all that may happen there needs more room than a request does, and is
+        // seldom needed.
+        timeout(self.connect_timeout, Box::pin(self.open()))
             .await
             .map_err(|_elapsed| "no connection within the time for one")?
     }
