@@ -36,13 +36,8 @@ use tower::BoxError;
 
 use self::{places::Guest, tls::Tls};
 use crate::{
-    app::Tasks,
-    framing::Framed,
-    http::Body,
-    middleware::{front::MAX_FIELDS, key::failures::Peer},
-    pipeline::Pipeline,
-    plan::Plan,
-    shared::Shared,
+    app::Tasks, framing::Framed, http::Body, middleware::key::failures::Peer, pipeline::Pipeline,
+    plan::Plan, shared::Shared,
 };
 
 pub use bound::{Access, Bound};
@@ -283,7 +278,6 @@ fn open_http1<S: Stream>(
         // Also the time that a connection may idle between two requests.
         .header_read_timeout(limits.head_timeout)
         // A little more than is allowed gets in, so that it can be told what is wrong.
-        .max_headers(2 * MAX_FIELDS)
         .max_buf_size((2 * limits.max_head).max(MIN_BUFFER))
         // A client may close its side once it has sent its request, and still be answered.
         .half_close(true)

@@ -21,7 +21,7 @@ use crate::{
 /// The longest target.
 const MAX_TARGET: usize = 2048;
 /// The largest number of fields.
-pub const MAX_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 64;
 
 /// Fields that mean nothing when they are repeated, or too much.
 const SINGLE: [&str; 13] = [
