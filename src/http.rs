@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt as _, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
 use tower::BoxError;
 
 /// A request on its way through the pipeline.
@@ -28,6 +29,8 @@ enum Inner {
     /// read.
     Full(Option<Bytes>),
     /// Still to come from a connection.
+    Incoming(Incoming),
+    /// Still to come from anywhere else.
     Stream(UnsyncBoxBody<Bytes, BoxError>),
 }
 
@@ -52,13 +55,19 @@ impl Body {
     pub fn bytes(&self) -> Option<Bytes> {
         match &self.0 {
             Inner::Full(bytes) => Some(bytes.clone().unwrap_or_default()),
-            Inner::Stream(_) => None,
+            Inner::Incoming(_) | Inner::Stream(_) => None,
         }
     }
 
     /// A body without a byte.
     pub fn empty() -> Self {
         Self::full(Bytes::new())
+    }
+}
+
+impl From<Incoming> for Body {
+    fn from(incoming: Incoming) -> Self {
+        Self(Inner::Incoming(incoming))
     }
 }
 
@@ -78,6 +87,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match &mut self.0 {
             Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(BoxError::from),
             Inner::Stream(stream) => Pin::new(stream).poll_frame(cx),
         }
     }
@@ -85,6 +95,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Full(bytes) => bytes.is_none(),
+            Inner::Incoming(incoming) => incoming.is_end_stream(),
             Inner::Stream(stream) => stream.is_end_stream(),
         }
     }
@@ -95,6 +106,7 @@ impl http_body::Body for Body {
                 let length = bytes.as_ref().map_or(0, Bytes::len);
                 SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
             }
+            Inner::Incoming(incoming) => incoming.size_hint(),
             Inner::Stream(stream) => stream.size_hint(),
         }
     }

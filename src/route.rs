@@ -40,9 +40,10 @@ impl Route {
     /// # Errors
     /// Without the chat, the order of the steps is wrong.
     pub fn upstream_path(&self, trail: &Trail) -> Result<String, Problem> {
-        let Some((before, after)) = self.path.split_once(ID) else {
+        let Some(at) = self.path.find('{') else {
             return Ok(self.path.clone());
         };
+        let (before, after) = (&self.path[..at], &self.path[at + ID.len()..]);
         let chat = trail.chat.get();
         let chat = chat.ok_or_else(|| Problem::bug("a path without its chat"))?;
         let mut buffer = Uuid::encode_buffer();

@@ -257,7 +257,7 @@ fn open_http1<S: Stream>(
     let fault = stream.fault();
     let service = service_fn(move |req: ::http::Request<Incoming>| {
         let asked = guest.is_asked();
-        let mut req = req.map(Body::new);
+        let mut req = req.map(Body::from);
         req.extensions_mut().insert(fault.clone());
         req.extensions_mut().insert(peer);
         // Taken once per request: it sees one config from its first step to its last, and a

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     http::Request,
+    json::Document,
     language::Language,
     limiter::Standing,
     middleware::{idempotency::Verdict, key::Client, surprise::Surprise},
@@ -120,6 +121,8 @@ pub struct Trail {
     pub refusing_limit: OnceLock<Standing>,
     /// Bytes of its body.
     pub body_size: OnceLock<usize>,
+    /// Its body, once it is known to be strict JSON.
+    pub message: OnceLock<Document>,
     /// What came of the name that its application gave it.
     pub idempotency: OnceLock<Verdict>,
     /// The request that had this name before.
@@ -160,6 +163,7 @@ impl Trail {
             key_limit: OnceLock::new(),
             refusing_limit: OnceLock::new(),
             body_size: OnceLock::new(),
+            message: OnceLock::new(),
             idempotency: OnceLock::new(),
             repeat_of: OnceLock::new(),
             body_sha256: OnceLock::new(),
@@ -198,6 +202,16 @@ impl Trail {
         self.client
             .get()
             .ok_or_else(|| Problem::bug("this step comes after the key"))
+    }
+
+    /// Its body.
+    ///
+    /// # Errors
+    /// Before it is read, the order of the steps is wrong.
+    pub fn message(&self) -> Result<&Document, Problem> {
+        self.message
+            .get()
+            .ok_or_else(|| Problem::bug("this step comes after the body"))
     }
 
     /// Whether its key was accepted: everything from the rate limit on asks for that.

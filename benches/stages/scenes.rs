@@ -108,8 +108,9 @@ fn steps(gateway: &Gateway) -> Vec<Scene> {
         scene(name, move |turn| {
             let gateway = gateway.clone();
             let mut request = gateway.known(by_turns(turn, body));
-            let document = Document::parse(body.into()).unwrap();
-            request.extensions_mut().insert(document);
+            let message = Document::parse(body.into()).unwrap();
+            let trail = Trail::of(&request).unwrap();
+            trail.message.set(message).unwrap();
             Box::new(move || run(&gateway, &mut request))
         })
     };

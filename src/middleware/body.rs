@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
@@ -44,7 +45,7 @@ pub struct Limits {
 /// The stage.
 pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Response, Problem> {
     check_kind(req.headers()).map_err(Problem::UnsupportedMediaType)?;
-    let (mut parts, body) = req.into_parts();
+    let (parts, body) = req.into_parts();
     let announced: Option<usize> = parts
         .headers
         .get(header::CONTENT_LENGTH)
@@ -59,7 +60,7 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
         .cloned()
         .ok_or_else(|| Problem::bug("a request without a trail"))?;
     let began = Instant::now();
-    let collected = collect(body, &limits, trail.deadline).await;
+    let collected = collect(body, &limits, began, trail.deadline).await;
     trail.waited_for_client(began.elapsed());
     let bytes = collected.map_err(|fault| match fault {
         Collecting::TooSlow => Problem::BodyTimeout,
@@ -76,7 +77,7 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
 
     let message = Document::parse(bytes).map_err(Problem::MalformedJson)?;
     // From here on the message stands for the body.
-    parts.extensions.insert(message);
+    let _ = trail.message.set(message);
     next.run(Request::from_parts(parts, Body::empty())).await
 }
 
@@ -89,19 +90,22 @@ enum Collecting {
 
 /// Reads a body whole. What comes at once stays where it is; many small pieces become one,
 /// so that they take no more room than their bytes.
-async fn collect(mut body: Body, limits: &Limits, deadline: Instant) -> Result<Bytes, Collecting> {
-    let began = Instant::now();
+async fn collect(
+    mut body: Body,
+    limits: &Limits,
+    began: Instant,
+    deadline: Instant,
+) -> Result<Bytes, Collecting> {
     // One of them is empty.
     let (mut first, mut whole) = (Bytes::new(), BytesMut::new());
-    loop {
+    while !body.is_end_stream() {
         let received = first.len() + whole.len();
         let due = deadline.min(began + limits.time_for(received));
         let frame = match timeout_at(due, body.frame()).await {
             Err(_elapsed) => return Err(Collecting::TooSlow),
             Ok(Some(Err(_cut_off))) => return Err(Collecting::CutOff),
             Ok(Some(Ok(frame))) => frame,
-            Ok(None) if whole.is_empty() => return Ok(first),
-            Ok(None) => return Ok(whole.freeze()),
+            Ok(None) => break,
         };
         // Of what else may come, nothing is a part of the message.
         let Ok(bytes) = frame.into_data() else {
@@ -117,6 +121,11 @@ async fn collect(mut body: Body, limits: &Limits, deadline: Instant) -> Result<B
             whole.extend_from_slice(&bytes);
         }
     }
+    Ok(if whole.is_empty() {
+        first
+    } else {
+        whole.freeze()
+    })
 }
 
 impl Limits {
@@ -141,6 +150,9 @@ fn check_kind(headers: &HeaderMap) -> Result<(), MediaFault> {
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .ok_or(MediaFault::ContentType)?;
+    if value == "application/json" {
+        return Ok(());
+    }
     let mut parts = value.split(';').map(|part| part.trim_matches([' ', '\t']));
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
     let is_json = kind.strip_prefix("application/").is_some_and(|subtype| {

@@ -25,7 +25,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 use crate::{
     config::Limit,
     http::{Request, Response},
-    json::Document,
     jwt,
     limiter::Bucket,
     middleware::limits::CoolDown,
@@ -130,10 +129,7 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
     let trail = Trail::of(&req)?.clone();
     let credential = &trail.client()?.credential;
     let (head, _empty) = req.into_parts();
-    let message: &Document = head
-        .extensions
-        .get()
-        .ok_or_else(|| Problem::bug("the credential comes after the body"))?;
+    let message = trail.message()?;
     let target = route.upstream_target(&trail, &head.uri)?;
 
     let first = credential.in_use();

@@ -25,7 +25,6 @@ use uuid::Uuid;
 use crate::{
     app::Tasks,
     http::{Request, Response},
-    json::Document,
     problem::{Delivery, Problem},
     records::{Claim, Digest, Fate, Kept, Outcome, Record, Store, Terms, Unavailable},
     stage::Next,
@@ -122,15 +121,11 @@ pub async fn once(once: Arc<Once>, req: Request, next: Next) -> Result<Response,
         };
     };
     let trail = Trail::of(&req)?.clone();
-    let message: &Document = req
-        .extensions()
-        .get()
-        .ok_or_else(|| Problem::bug("idempotency comes after the body"))?;
     let chat = trail.chat.get().map(Uuid::to_string).unwrap_or_default();
     let claim = Claim {
         // The route and the chat stand for the path, which is made of them.
         name: Digest::of_all([&*trail.client()?.name, &*once.route, &*chat, &*name]),
-        body: Digest::of(message.bytes()),
+        body: Digest::of(trail.message()?.bytes()),
         by: trail.id,
     };
 

@@ -5,9 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::{
-    config::Mode, http::Request, json::Document, problem::Problem, schema::Schema, trail::Trail,
-};
+use crate::{config::Mode, http::Request, problem::Problem, schema::Schema, trail::Trail};
 
 /// The rules of a route, and what a message that breaks them meets.
 #[derive(Debug)]
@@ -20,10 +18,8 @@ pub struct Rules {
 
 /// The gate.
 pub fn check(rules: &Arc<Rules>, req: &mut Request) -> Result<(), Problem> {
-    let message: &Document = req
-        .extensions()
-        .get()
-        .ok_or_else(|| Problem::bug("the schema comes after the body"))?;
+    let trail = Trail::of(req)?;
+    let message = trail.message()?;
     if rules.schema.is_valid(message) {
         return Ok(());
     }
@@ -31,7 +27,7 @@ pub fn check(rules: &Arc<Rules>, req: &mut Request) -> Result<(), Problem> {
     match rules.mode {
         Mode::Enforce => Err(problem),
         Mode::Report => {
-            Trail::of(req)?.report(&problem);
+            trail.report(&problem);
             Ok(())
         }
     }

@@ -93,7 +93,11 @@ impl Own {
                 }
                 vec![Finding::TooMany { limit, actual, of }]
             }
-            Self::UniqueBy(paths) => paths.iter().flat_map(|path| path.repeated(value)).collect(),
+            Self::UniqueBy(paths) => {
+                // Asked of every message that breaks another rule, and mostly kept.
+                let broken = paths.iter().filter(|path| !path.is_unique(value));
+                broken.flat_map(|path| path.repeated(value)).collect()
+            }
             Self::Trimmed(_) if self.is_kept(value) => Vec::new(),
             Self::Trimmed(_) => vec![Finding::Blanks],
         }

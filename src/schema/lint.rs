@@ -75,7 +75,7 @@ pub(super) fn mistakes(root: &Value) -> Vec<SchemaMistake> {
 
     // The dialect's own schema knows the rest: which keyword takes what.
     let dialect = jsonschema::draft202012::meta::validator();
-    let found = violation::report(dialect.as_ref().iter_errors(root), root, None);
+    let found = violation::report(dialect.as_ref().iter_errors(root), || root.clone(), None);
     for violation in found.list {
         // A mistake of ours at the same place says the same, and better.
         if lint.is_new(&violation.pointer) {

@@ -5,7 +5,7 @@
 //! lengths, the types of values, and in its pointer the names of members. Its words are
 //! in `words.rs`.
 
-use std::{borrow::Cow, cmp::Ordering};
+use std::{borrow::Cow, cell::LazyCell, cmp::Ordering};
 
 use jsonschema::{
     JsonType, ValidationError,
@@ -110,15 +110,15 @@ pub(super) enum Bound {
 
 /// Turns errors into violations: sorted, each once, at most [`MOST`].
 ///
-/// They are errors of `message`; `schema` is the schema they are from, if the report may
-/// look up names in it.
+/// They are errors of `message`, which is asked for only where it is needed; `schema` is the
+/// schema they are from, if the report may look up names in it.
 pub(super) fn report<'e>(
     errors: impl Iterator<Item = ValidationError<'e>>,
-    message: &Value,
+    message: impl FnOnce() -> Value,
     schema: Option<&Value>,
 ) -> Violations {
     let mut report = Report {
-        message,
+        message: LazyCell::new(Box::new(message)),
         schema,
         has_hints: schema
             .is_some_and(|schema| schema.pointer("/properties/interactive_type").is_some()),
@@ -135,7 +135,7 @@ pub(super) fn report<'e>(
 }
 
 struct Report<'r> {
-    message: &'r Value,
+    message: LazyCell<Value, Box<dyn FnOnce() -> Value + 'r>>,
     schema: Option<&'r Value>,
     /// Whether the schema is about Wegly's interactive messages, as the hints are.
     has_hints: bool,

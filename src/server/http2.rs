@@ -59,7 +59,7 @@ pub(super) async fn serve(
         let running = running.clone();
         move |req: ::http::Request<Incoming>| {
             let one = (running.begin(), guest.is_asked());
-            let mut req = req.map(Body::new);
+            let mut req = req.map(Body::from);
             req.extensions_mut().insert(peer);
             let pipeline = serving.borrow().pipeline.clone();
             let answer = pipeline.answer(req);
