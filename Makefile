@@ -33,6 +33,7 @@ check: export REDIS_URL = redis://127.0.0.1
 check: prepare ## Format, lints, documentation, config/ and deploy/, and what each step costs
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	@for file in config/*.toml deploy/kubernetes/*/*.toml; do \
 		echo "portaria check --config $$file"; \

@@ -31,6 +31,7 @@ pub mod json;
 pub mod jwt;
 pub mod limiter;
 pub mod records;
+#[cfg_attr(not(feature = "redis"), path = "redis/none.rs")]
 pub mod redis;
 pub mod schema;
 

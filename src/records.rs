@@ -22,6 +22,7 @@ use uuid::Uuid;
 use crate::{config::RecordStore, redis::Redis};
 
 mod answer;
+#[cfg_attr(not(feature = "file"), path = "records/no_file.rs")]
 mod file;
 mod local;
 mod redis;

@@ -13,9 +13,9 @@ use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use ::redis::{
     AsyncConnectionConfig, ConnectionAddr, ErrorKind, FromRedisValue, IntoConnectionInfo as _,
-    RedisConnectionInfo, RedisError, Script, ScriptInvocation,
-    aio::MultiplexedConnection as Connection,
+    RedisConnectionInfo, RedisError, aio::MultiplexedConnection as Connection,
 };
+pub(crate) use ::redis::{Script, ScriptInvocation};
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{

@@ -91,7 +91,7 @@ impl Schema {
     /// message to its end, the members of an object by name.
     pub fn violations(&self, message: &Document) -> Violations {
         let errors = self.validator.iter_errors(message.root());
-        violation::report(errors, &message.root().to_value(), Some(&self.source))
+        violation::report(errors, || message.root().to_value(), Some(&self.source))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What does each step of a request cost?
 //!
 //! The [`scenes`] are whole requests through the pipeline, without a socket, and single
-//! steps. They are measured in two ways: in nanoseconds, which is what a
+//! steps. They are measured in two ways: in nanoseconds, by criterion, which is what a
 //! person wants to know; and in instructions, by callgrind, and allocations ([`counts`]),
 //! which are the same on a busy machine, so that a check can compare them.
 
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         ["counts", "write"] => counts::write(),
         // What callgrind runs.
         ["counts", "run"] => counts::run(),
-        _ => time::measure(words.first().copied().unwrap_or_default()),
+        _ => time::measure(),
     }
     ExitCode::SUCCESS
 }

@@ -11,14 +11,13 @@
 use std::time::Duration;
 
 use governor::Quota;
-use redis::Script;
 use uuid::Uuid;
 
 use super::{Empty, Standing, quota, standing};
 use crate::{
     config::{Limit, OnStoreFailure},
     problem::Problem,
-    redis::{Away, Redis},
+    redis::{Away, Redis, Script},
 };
 
 /// Limits that gateways share.

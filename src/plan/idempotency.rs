@@ -35,6 +35,16 @@ impl Judge<'_> {
             RecordStore::Local => RecordStore::Local,
             RecordStore::Redis => RecordStore::Redis,
             RecordStore::File(path) => {
+                if cfg!(not(feature = "file")) {
+                    self.mistakes
+                        .add(
+                            at("store"),
+                            "this Portaria was built without records in files",
+                        )
+                        .hint(
+                            "take one that was built with the feature `file`, as the packages are",
+                        );
+                }
                 let path = self.directory.join(path);
                 let folder = path.parent().filter(|folder| **folder != *File::new(""));
                 if path.is_dir() {

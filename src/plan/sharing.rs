@@ -54,6 +54,17 @@ impl Judge<'_> {
             }
             return None;
         };
+        if cfg!(not(feature = "redis")) {
+            for (section, ..) in uses {
+                self.mistakes
+                    .add(
+                        Path::new(section).key("store"),
+                        "this Portaria was built without Redis",
+                    )
+                    .hint("take one that was built with the feature `redis`, as the packages are");
+            }
+            return None;
+        }
         if uses.count() == 0 {
             self.mistakes
                 .add(

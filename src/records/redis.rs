@@ -8,13 +8,12 @@
 //! `max_entries` and `max_bytes` mean nothing here. Redis has a `maxmemory`; when that is
 //! reached it must refuse (`noeviction`), because whatever it drops may be sent again.
 
-use ::redis::{Script, ScriptInvocation};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::{Claim, Digest, Fate, Outcome, Record, Store, Terms, Unavailable};
-use crate::redis::{Away, Redis};
+use crate::redis::{Away, Redis, Script, ScriptInvocation};
 
 /// See the [module](self).
 #[derive(Debug)]
