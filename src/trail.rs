@@ -12,7 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::HeaderValue;
+use http::{Extensions, HeaderValue};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use uuid::Uuid;
 
@@ -183,7 +183,15 @@ impl Trail {
     /// # Errors
     /// Without one, the order of the steps is wrong.
     pub fn of(req: &Request) -> Result<&Arc<Self>, Problem> {
-        req.extensions()
+        Self::within(req.extensions())
+    }
+
+    /// The trail of the request that had these.
+    ///
+    /// # Errors
+    /// As with [`of`](Self::of).
+    pub fn within(extensions: &Extensions) -> Result<&Arc<Self>, Problem> {
+        extensions
             .get()
             .ok_or_else(|| Problem::bug("a request without a trail"))
     }

@@ -12,7 +12,7 @@
 
 use std::{
     error::Error,
-    future::poll_fn,
+    future::{poll_fn, ready},
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -135,13 +135,15 @@ impl Service<Request> for Upstream {
     }
 
     fn call(&mut self, req: Request) -> Self::Future {
-        Box::pin(send(self.0.clone(), req))
+        match Trail::of(&req) {
+            Ok(trail) => Box::pin(send(self.0.clone(), trail.clone(), req)),
+            Err(problem) => Box::pin(ready(Err(problem))),
+        }
     }
 }
 
 /// Sends a request and reads its answer.
-async fn send(upstream: Arc<Inner>, req: Request) -> Result<Response, Problem> {
-    let trail = Trail::of(&req)?.clone();
+async fn send(upstream: Arc<Inner>, trail: Arc<Trail>, req: Request) -> Result<Response, Problem> {
     trail.enter(Step::Send);
     trail.sending();
     let began = Instant::now();
@@ -150,7 +152,18 @@ async fn send(upstream: Arc<Inner>, req: Request) -> Result<Response, Problem> {
         let exchange = pin!(upstream.exchange(req, &begun));
         upstream.in_time(&trail, &begun, exchange).await
     };
-    let answer = upstream.conclude(&trail, &begun, exchanged).await;
+    let answer = match exchanged {
+        Ok((answer, mut connection)) => {
+            trail.answered();
+            let read = pin!(upstream.read(&trail, answer));
+            let answer = connection.beside(read).await;
+            if answer.is_ok() {
+                upstream.pool.give_back(connection);
+            }
+            answer
+        }
+        Err(ended) => Err(ended.problem(&trail, &begun)),
+    };
     trail.waited_for_upstream(began.elapsed());
     if let Some(trace) = &trail.trace {
         trace.exchanged(began, &answer);
@@ -159,37 +172,6 @@ async fn send(upstream: Arc<Inner>, req: Request) -> Result<Response, Problem> {
 }
 
 impl Inner {
-    /// What an exchange comes to.
-    async fn conclude(
-        &self,
-        trail: &Trail,
-        begun: &Begun,
-        exchanged: Result<(::http::Response<Incoming>, Connection), Ended>,
-    ) -> Result<Response, Problem> {
-        match exchanged {
-            Ok((answer, mut connection)) => {
-                trail.answered();
-                let read = pin!(self.read(trail, answer));
-                let answer = connection.beside(read).await?;
-                self.pool.give_back(connection);
-                Ok(answer)
-            }
-            Err(Ended::Broken(error)) if begun.is_set() && !was_refused_unseen(&*error) => {
-                Err(Problem::UpstreamBrokeOff { source: error })
-            }
-            Err(Ended::Late) if begun.is_set() => Err(Problem::UpstreamTimeout),
-            Err(ended) => {
-                trail.never_left();
-                Err(Problem::UpstreamUnreachable {
-                    source: match ended {
-                        Ended::Broken(error) => error,
-                        Ended::Late => "no connection within the time of the request".into(),
-                    },
-                })
-            }
-        }
-    }
-
     /// Waits for an exchange: until the request must be answered, and no longer than
     /// `response_timeout` once it has begun to be written.
     async fn in_time<T>(
@@ -320,6 +302,26 @@ fn was_refused_unseen(error: &(dyn Error + 'static)) -> bool {
 enum Ended {
     Broken(BoxError),
     Late,
+}
+
+impl Ended {
+    fn problem(self, trail: &Trail, begun: &Begun) -> Problem {
+        match self {
+            Self::Broken(error) if begun.is_set() && !was_refused_unseen(&*error) => {
+                Problem::UpstreamBrokeOff { source: error }
+            }
+            Self::Late if begun.is_set() => Problem::UpstreamTimeout,
+            ended @ (Self::Broken(_) | Self::Late) => {
+                trail.never_left();
+                Problem::UpstreamUnreachable {
+                    source: match ended {
+                        Self::Broken(error) => error,
+                        Self::Late => "no connection within the time of the request".into(),
+                    },
+                }
+            }
+        }
+    }
 }
 
 /// Whether a request has begun to be written.

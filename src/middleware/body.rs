@@ -44,8 +44,8 @@ pub struct Limits {
 
 /// The stage.
 pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Response, Problem> {
-    check_kind(req.headers()).map_err(Problem::UnsupportedMediaType)?;
     let (parts, body) = req.into_parts();
+    check_kind(&parts.headers).map_err(Problem::UnsupportedMediaType)?;
     let announced: Option<usize> = parts
         .headers
         .get(header::CONTENT_LENGTH)
@@ -54,11 +54,7 @@ pub async fn read(limits: Arc<Limits>, req: Request, next: Next) -> Result<Respo
         return Err(too_large(&limits));
     }
 
-    let trail: Arc<Trail> = parts
-        .extensions
-        .get()
-        .cloned()
-        .ok_or_else(|| Problem::bug("a request without a trail"))?;
+    let trail = Trail::within(&parts.extensions)?.clone();
     let began = Instant::now();
     let collected = collect(body, &limits, began, trail.deadline).await;
     trail.waited_for_client(began.elapsed());

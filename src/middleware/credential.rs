@@ -126,11 +126,11 @@ pub enum SentOrigin {
 
 /// The stage.
 pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Response, Problem> {
-    let trail = Trail::of(&req)?.clone();
-    let credential = &trail.client()?.credential;
     let (head, _empty) = req.into_parts();
+    let trail = Trail::within(&head.extensions)?;
+    let credential = &trail.client()?.credential;
     let message = trail.message()?;
-    let target = route.upstream_target(&trail, &head.uri)?;
+    let target = route.upstream_target(trail, &head.uri)?;
 
     let first = credential.in_use();
     let count = credential.tokens.len();
@@ -138,17 +138,19 @@ pub async fn inject(route: Arc<Route>, req: Request, next: Next) -> Result<Respo
         let token = &credential.tokens[index];
         trail.sent_with(*token.generation);
         let outgoing = || {
-            headers::outgoing(&head, &trail, &target, message.bytes(), |fields| {
+            headers::outgoing(&head, trail, &target, message.bytes(), |fields| {
                 add_origin(fields, &credential.origin, &head.headers);
                 fields.insert(header::AUTHORIZATION, token.field.clone());
             })
         };
-        let mut answer = next.run(outgoing()?).await;
+        let sending = next.run(outgoing()?);
+        let mut answer = sending.await;
         // Nothing of it left, so it may be tried again; once, and not at once.
         if let Err(Problem::UpstreamUnreachable { .. }) = answer
-            && trail.sleeps(pause_before_retry(&trail)).await
+            && Box::pin(trail.sleeps(pause_before_retry(trail))).await
         {
-            answer = next.run(outgoing()?).await;
+            let sending = next.run(outgoing()?);
+            answer = sending.await;
         }
         let answer = answer?;
         if answer.status() == StatusCode::UNAUTHORIZED {

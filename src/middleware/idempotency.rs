@@ -113,13 +113,20 @@ impl Verdict {
 
 /// The stage.
 pub async fn once(once: Arc<Once>, req: Request, next: Next) -> Result<Response, Problem> {
-    let Some(name) = name(req.headers())? else {
-        return if once.rule.is_required {
-            Err(Problem::IdempotencyKeyRequired)
-        } else {
-            next.run(req).await
-        };
-    };
+    match name(req.headers())? {
+        None if once.rule.is_required => Err(Problem::IdempotencyKeyRequired),
+        None => next.run(req).await,
+        // In a box of its own: most messages have no name, and none shall hold the room.
+        Some(name) => Box::pin(named(once, req, next, name)).await,
+    }
+}
+
+async fn named(
+    once: Arc<Once>,
+    req: Request,
+    next: Next,
+    name: String,
+) -> Result<Response, Problem> {
     let trail = Trail::of(&req)?.clone();
     let chat = trail.chat.get().map(Uuid::to_string).unwrap_or_default();
     let claim = Claim {
