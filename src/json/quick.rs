@@ -249,6 +249,7 @@ fn plain(bytes: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::Document;
 
     #[test]
     fn text_ends_at_the_first_byte_that_is_not_plain() {
@@ -262,6 +263,17 @@ mod tests {
                 assert_eq!(plain(&bytes), expected, "{length} {end}");
             }
         }
+    }
+
+    #[test]
+    fn names_that_only_look_alike_are_left_to_the_careful_reader() {
+        let text = r#"{"beginning_1_endings":1,"beginning_2_endings":2}"#;
+        assert!(read(text, 1).is_none());
+
+        let document = Document::parse(text.into()).unwrap();
+
+        let second = document.root().get("beginning_2_endings").unwrap();
+        assert_eq!(second.to_value(), 2);
     }
 
     #[test]
