@@ -35,9 +35,11 @@ check: prepare ## Format, lints, documentation, config/ and deploy/, and what ea
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --no-default-features --lib --bins -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	@# As `make test` builds it: without the tests, half of the crates would be built twice.
+	cargo build --locked --quiet --bins --tests
 	@for file in config/*.toml deploy/kubernetes/*/*.toml; do \
 		echo "portaria check --config $$file"; \
-		cargo run --locked --quiet -- check --config "$$file" || exit; \
+		$${CARGO_TARGET_DIR:-target}/debug/portaria check --config "$$file" || exit; \
 	done
 	@.ci/deploy
 	@if command -v valgrind >/dev/null; then \

@@ -12,7 +12,6 @@ use std::{
 };
 
 use humantime::format_rfc3339_micros;
-
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},
