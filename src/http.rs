@@ -30,7 +30,7 @@ enum Inner {
     Full(Option<Bytes>),
     /// Still to come from a connection.
     Incoming(Incoming),
-    /// Still to come from anywhere else.
+    /// Still to come from elsewhere: tests have no connection.
     Stream(UnsyncBoxBody<Bytes, BoxError>),
 }
 

@@ -42,7 +42,18 @@ impl Judge<'_> {
             ("limits", "count", limits.store == LimitStore::Redis),
             ("idempotency", "remember", self.remembers_in_redis()),
         ];
-        let uses = uses.into_iter().filter(|(.., is_used)| *is_used);
+        let uses: Vec<_> = uses.into_iter().filter(|(.., is_used)| *is_used).collect();
+        if cfg!(not(feature = "redis")) && !uses.is_empty() {
+            for (section, ..) in uses {
+                self.mistakes
+                    .add(
+                        Path::new(section).key("store"),
+                        "this Portaria was built without Redis",
+                    )
+                    .hint("take one that was built with the feature `redis`, as the packages are");
+            }
+            return None;
+        }
         let Some(url) = &redis.url else {
             for (section, purpose, _) in uses {
                 self.mistakes
@@ -54,18 +65,7 @@ impl Judge<'_> {
             }
             return None;
         };
-        if cfg!(not(feature = "redis")) {
-            for (section, ..) in uses {
-                self.mistakes
-                    .add(
-                        Path::new(section).key("store"),
-                        "this Portaria was built without Redis",
-                    )
-                    .hint("take one that was built with the feature `redis`, as the packages are");
-            }
-            return None;
-        }
-        if uses.count() == 0 {
+        if uses.is_empty() {
             self.mistakes
                 .add(
                     Path::new("redis"),
